@@ -1,0 +1,1 @@
+"""ckpt: give a function and a byte budget, get the gradient program that fits."""
