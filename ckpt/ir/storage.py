@@ -1,0 +1,45 @@
+"""Which buffer a value stands in: views share the buffer of their root."""
+
+from dataclasses import dataclass
+
+from ckpt.ir.layout import Layout
+from ckpt.ir.program import Eqn, Program, Var
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A value stands in the buffer of `root`, at `layout`; a root stands in its own."""
+
+    root: Var
+    layout: Layout
+
+
+def storage(program: Program) -> dict[Var, Stored]:
+    """Root and layout of every variable of a program.
+
+    A let whose op says so (`Op.view`) makes no new buffer: its results are operand 0 seen with
+    other strides. Layouts depend on the program alone, never on a plan, so that a let reads its
+    operands in the same order whenever it runs.
+    """
+    stored = {v: Stored(v, Layout.contiguous(v.type.shape)) for v in program.ins}
+    for eqn in program.eqns:
+        seen = _view(eqn, stored)
+        for v in eqn.outs:
+            stored[v] = seen or Stored(v, Layout.contiguous(v.type.shape))
+    return stored
+
+
+def is_view(eqn: Eqn, stored: dict[Var, Stored]) -> bool:
+    """Whether a let makes no buffer of its own and so never runs."""
+    return bool(eqn.outs) and stored[eqn.outs[0]].root is not eqn.outs[0]
+
+
+def _view(eqn: Eqn, stored: dict[Var, Stored]) -> Stored | None:
+    if not eqn.ins or not isinstance(eqn.ins[0], Var):
+        return None
+    # A literal operand has no buffer; its layout is that of one element.
+    layouts = [
+        stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
+    ]
+    layout = eqn.op.view(layouts, [x.type for x in eqn.ins])
+    return None if layout is None else Stored(stored[eqn.ins[0]].root, layout)
