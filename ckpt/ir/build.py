@@ -22,6 +22,7 @@ class Builder:
         self.ins: list[Var] = []
         self.eqns: list[Eqn] = []
         self.source: SourceLine | None = None
+        self.hints = ("", "")
 
     def input(self, type: Type, name: str = "") -> Var:  # noqa: A002
         """A new parameter."""
@@ -36,7 +37,10 @@ class Builder:
             IRTypeError: the op refuses the operand types.
         """
         types = result_types(op, [x.type for x in ins])
-        outs = tuple(Var(t, names[i] if i < len(names) else "") for i, t in enumerate(types))
+        outs = tuple(
+            Var(t, (names[i] if i < len(names) else "") or self.hints[t.linear])
+            for i, t in enumerate(types)
+        )
         self.eqns.append(Eqn(outs, op, ins, self.source))
         return outs
 
@@ -60,13 +64,16 @@ class Builder:
         return self.emit(OPS["add"](), x, y)
 
     @contextmanager
-    def at(self, source: SourceLine | None) -> Iterator[None]:
-        """Lets emitted inside carry this source line."""
-        before, self.source = self.source, source
+    def at(
+        self, source: SourceLine | None, hint: str = "", linear_hint: str = ""
+    ) -> Iterator[None]:
+        """Lets emitted inside carry this source line; hints name their plain and linear results."""
+        before = self.source, self.hints
+        self.source, self.hints = source, (hint, linear_hint)
         try:
             yield
         finally:
-            self.source = before
+            self.source, self.hints = before
 
     def build(self, outs: Sequence[Var]) -> Program:
         """Close the program; explicit `dup` and `drop` for linear values are inserted here."""

@@ -1,1 +1,41 @@
-"""simplify."""
+"""Cleanups between stages, each a function from Program to Program that changes no value.
+
+    forget      linear variables become plain ones: for programs that run, or are derived again
+    dce         lets that nobody reads
+    cse         lets that compute the same thing
+    fold        lets whose result is an operand or a constant
+    outputs     every result in a buffer of its own: the normal form that plan expects
+
+They run before planning. Nothing after planning may merge two runs of a let: a repeat is a
+recomputation that was paid for.
+"""
+
+from ckpt.ir.program import Program
+from ckpt.simplify.cse import cse
+from ckpt.simplify.dce import dce
+from ckpt.simplify.fold import fold
+
+
+def simplify(program: Program) -> Program:
+    """Fold, merge equal lets, and drop unread ones, until nothing changes.
+
+    >>> from ckpt.ir.text import parse
+    >>> p = parse('''f(x: f32[2]) -> (f32[2]) {
+    ...   a = mul x 1.0:f32
+    ...   b = sin a
+    ...   c = sin x
+    ...   d = add b c
+    ...   return d
+    ... }''')
+    >>> print(simplify(p))
+    f(x: f32[2]) -> (f32[2]) {
+      b: f32[2] = sin x
+      d: f32[2] = add b b
+      return d
+    }
+    """
+    while True:
+        smaller = dce(cse(fold(program)))
+        if len(smaller.eqns) == len(program.eqns):
+            return smaller
+        program = smaller
