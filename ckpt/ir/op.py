@@ -14,7 +14,7 @@ jointly linear, and `result_types` turns that into a type rule.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
@@ -23,7 +23,7 @@ import numpy as np
 from ckpt.errors import IRTypeError, LinearityError
 from ckpt.ir.kernel import Kernel
 from ckpt.ir.layout import Layout
-from ckpt.ir.program import Atom, Var
+from ckpt.ir.program import Atom, Program, Var
 from ckpt.ir.types import DType, Type
 
 if TYPE_CHECKING:
@@ -209,6 +209,38 @@ class Constant(Op):
         outs = b.emits(self, *ins)
         return outs, [None] * len(outs)
 
+
+class HoldsPrograms(Op):
+    """An op with programs among its parameters: the passes come to it as arguments."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def programs(self) -> tuple[Program, ...]:
+        """The programs that it holds."""
+
+    @abstractmethod
+    def jvp_with(
+        self, jvp: "JvpPass", b: "Builder", ins: Sequence[Atom], dins: Tangents
+    ) -> tuple[Sequence[Var], Tangents]:
+        """As `Op.jvp`, given the forward pass for the programs it holds."""
+
+    def transpose_with(
+        self, transpose: "TransposePass", b: "Builder", cts: Tangents, ins: Sequence[Atom]
+    ) -> Tangents:
+        """As `Op.transpose`, given the transposition of the programs it holds."""
+        del transpose, b, cts, ins
+        raise NotImplementedError(self.name)
+
+    def jvp(
+        self, b: "Builder", ins: Sequence[Atom], dins: Tangents
+    ) -> tuple[Sequence[Var], Tangents]:
+        del b, ins, dins
+        raise TypeError(f"{self.name} needs the forward pass: call jvp_with")
+
+
+JvpPass = Callable[[Program, Sequence[bool] | None], Program]
+TransposePass = Callable[[Program], Program]
 
 OPS: dict[str, type[Op]] = {}
 """Every primitive, by name."""
