@@ -69,12 +69,12 @@ class Dot(Multilinear):
         columns = [b.shape[i] for i in self.free(1, b.ndim)]
         summed = prod(a.shape[i] for i in self.contract[0])
         n = prod(batch)
-        left = a.transpose(*self.batch[0], *self.free(0, a.ndim), *self.contract[0])
-        right = b.transpose(*self.batch[1], *self.contract[1], *self.free(1, b.ndim))
+        left = a.transpose((*self.batch[0], *self.free(0, a.ndim), *self.contract[0]))
+        right = b.transpose((*self.batch[1], *self.contract[1], *self.free(1, b.ndim)))
         product = np.matmul(
             left.reshape(n, prod(rows), summed), right.reshape(n, summed, prod(columns))
         )
-        return product.reshape(*batch, *rows, *columns)
+        return product.reshape((*batch, *rows, *columns))
 
     def cost(self, *ins: Type) -> Cost:
         out = self.type(*ins)

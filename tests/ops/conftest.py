@@ -116,7 +116,9 @@ class Rules:
         step = 1e-6
         sides: list[tuple[Array, ...]] = []
         for sign in (1, -1):
-            moved = [x + sign * step * tangents[i] if i in tangents else x for i, x in enumerate(args)]
+            moved = [
+                x + sign * step * tangents[i] if i in tangents else x for i, x in enumerate(args)
+            ]
             sides.append(as_tuple(sample.op.impl(*moved)))
         pairs = zip(*sides, strict=True)
         return [(up - down) / (2 * step) for up, down in pairs if up.dtype.kind == "f"]
@@ -140,14 +142,18 @@ class Rules:
             back = interpret(program, *plain, *cts)
             forth = inner(outs, cts)
             size = 1 + sum(float(np.abs(x).sum()) for x in back)
-            assert abs(inner([operands[i] for i in sorted(linear)], back) - forth) < 1e-12 * size, op
+            assert abs(inner([operands[i] for i in sorted(linear)], back) - forth) < 1e-12 * size, (
+                op
+            )
 
     def types(self, sample: Sample) -> None:
         """`impl` returns what `type` promises, on any memory layout, and keeps its operands."""
         args = sample.draw()
         outs = as_tuple(sample.op.impl(*args))
         promised = result_types(sample.op, sample.ins)
-        assert [(o.shape, DType.of(o.dtype)) for o in outs] == [(t.shape, t.dtype) for t in promised]
+        assert [(o.shape, DType.of(o.dtype)) for o in outs] == [
+            (t.shape, t.dtype) for t in promised
+        ]
         loose = as_tuple(sample.op.impl(*(strided(x) for x in args)))
         for out, same in zip(outs, loose, strict=True):
             # BLAS may be called differently for another layout, so that the last bits differ
