@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ckpt.ir.build import Builder
+from ckpt.ir.op import HoldsPrograms
 from ckpt.ir.program import Atom, Program, Var
 
 
@@ -28,3 +29,24 @@ def inline(b: Builder, program: Program, args: Sequence[Atom]) -> tuple[Atom, ..
             outs = b.emits(eqn.op, *map(known, eqn.ins), names=[v.name for v in eqn.outs])
         env.update(zip(eqn.outs, outs, strict=True))
     return tuple(env[v] for v in program.outs)
+
+
+def inline_calls(program: Program) -> Program:
+    """Flatten every `call`: its program's lets stand in its place, at any depth.
+
+    Custom derivative rules stay: what they hold is seen only when they are derived.
+    """
+    if not any(eqn.op.name == "call" for eqn in program.eqns):
+        return program
+    b = Builder(program.name)
+    env: dict[Var, Atom] = {v: b.input(v.type, v.name) for v in program.ins}
+    for eqn in program.eqns:
+        ins = [env[x] if isinstance(x, Var) else x for x in eqn.ins]
+        with b.at(eqn.source):
+            if eqn.op.name == "call" and isinstance(eqn.op, HoldsPrograms):
+                (body,) = eqn.op.programs()
+                outs = inline(b, inline_calls(body), ins)
+            else:
+                outs = b.emits(eqn.op, *ins, names=[v.name for v in eqn.outs])
+        env.update(zip(eqn.outs, outs, strict=True))
+    return b.build([v for v in (env[out] for out in program.outs) if isinstance(v, Var)])

@@ -22,6 +22,7 @@ from ckpt.ir.program import Atom, Eqn, Lit, Program, Var
 from ckpt.ir.types import DType, Space, Type
 
 _INDENT = "  "
+_DTYPES = frozenset(d.value for d in DType)
 
 
 def names_of(program: Program) -> dict[Var, str]:
@@ -316,7 +317,7 @@ class _Parser:
 
     def _dtype(self) -> DType:
         where, name = self._where(), self._word()
-        if name not in DType:
+        if name not in _DTYPES:
             raise self._error(f"{name} is not a dtype", where)
         return DType(name)
 
@@ -357,9 +358,9 @@ class _Parser:
             if name not in self.scope:
                 raise self._error(f"@{name} does not stand before its use", where)
             return self.scope[name]
-        if self._peek() == "lin" or (self._peek() in DType and self._peek(1) == "["):
+        if self._peek() == "lin" or (self._peek() in _DTYPES and self._peek(1) == "["):
             return self._type()
-        if self._peek() in DType:
+        if self._peek() in _DTYPES:
             return self._dtype()
         start, depth = self._where(), 0
         while depth or self._peek() not in (",", "]", ""):

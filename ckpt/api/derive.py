@@ -1,0 +1,135 @@
+"""From a program to its derivative programs: the three passes, put together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckpt.ad.forward import jvp
+from ckpt.ad.transpose import transpose
+from ckpt.ad.unzip import Choose, save, unzip
+from ckpt.errors import TraceError
+from ckpt.ir.build import Builder, share_explicitly
+from ckpt.ir.inline import inline, inline_calls
+from ckpt.ir.program import Atom, Halves, Lit, Program, Var
+from ckpt.simplify import simplify
+from ckpt.simplify.forget import forget
+from ckpt.simplify.outputs import own_outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A program to plan: plain, simplified, in output normal form.
+
+    Attributes:
+        program: what runs.
+        n_known: the lets before this id are the primal half; the rest depends on cotangents.
+    """
+
+    program: Program
+    n_known: int
+
+
+def prepared(program: Program) -> Program:
+    """A traced program, ready to be derived: calls flattened, cleaned up."""
+    return simplify(inline_calls(program))
+
+
+def joint_of(program: Program) -> Joint:
+    """A program without derivatives, ready to plan."""
+    ready = own_outputs(prepared(program))
+    return Joint(ready, len(ready.eqns))
+
+
+def tangent_halves(
+    program: Program, wrt: Sequence[bool], outs: Sequence[bool], choose: Choose = save
+) -> Halves:
+    """Forward, then unzip: the primal and the tangent half of a program.
+
+    Args:
+        program: plain.
+        wrt: per input, whether it has a tangent.
+        outs: per output, whether its tangent is wanted.
+        choose: the choice at each let whose value the tangent half demands.
+    """
+    both = jvp(program, wrt)
+    n = len(program.outs)
+    floats = [want for v, want in zip(program.outs, outs, strict=True) if v.type.has_tangent]
+    douts = [v for v, want in zip(both.outs[n:], floats, strict=True) if want]
+    wanted = Program(both.name, both.ins, both.eqns, (*both.outs[:n], *douts))
+    return unzip(share_explicitly(wanted), choose)
+
+
+def pullback_of(program: Program, wrt: Sequence[bool], outs: Sequence[bool]) -> Joint:
+    """Results and the cotangents of inputs, from inputs and the cotangents of results.
+
+    Args:
+        program: plain.
+        wrt: per input, whether its cotangent is wanted.
+        outs: per output, whether it has a cotangent.
+
+    Returns:
+        `ins ++ cts of the chosen outs -> outs ++ cts of the chosen ins`.
+    """
+    ready = prepared(program)
+    halves = tangent_halves(ready, wrt, outs)
+    cotangent = forget(transpose(halves.late))
+    cts = [v.type for v, c in zip(ready.outs, outs, strict=True) if c and v.type.has_tangent]
+    b = Builder(program.name + "_vjp")
+    ins = [b.input(v.type, v.name) for v in ready.ins]
+    seeds = [b.input(t, f"ct{i}") for i, t in enumerate(cts)]
+    return _closed(b, halves, cotangent, ins, seeds)
+
+
+def gradient_of(program: Program, wrt: Sequence[bool]) -> Joint:
+    """Results and the gradient of the first result with respect to the chosen inputs.
+
+    Returns:
+        `ins -> outs ++ gradients of the chosen ins`.
+
+    Raises:
+        TraceError: the first result is not a float scalar.
+    """
+    ready = prepared(program)
+    value = ready.outs[0].type if ready.outs else None
+    if value is None or value.shape or not value.has_tangent:
+        raise TraceError(
+            f"a gradient is of one float scalar; {program.name} returns {value or 'nothing'}.\n"
+            "Return a scalar (np.sum or np.mean of it), with has_aux=True if there is more, or "
+            "use ckpt.vjp for other shapes."
+        )
+    halves = tangent_halves(ready, wrt, [i == 0 for i in range(len(ready.outs))])
+    cotangent = forget(transpose(halves.late))
+    b = Builder(program.name + "_grad")
+    ins = [b.input(v.type, v.name) for v in ready.ins]
+    return _closed(b, halves, cotangent, ins, [Lit(1.0, value.dtype)])
+
+
+def _closed(
+    b: Builder,
+    halves: Halves,
+    cotangent: Program,
+    ins: Sequence[Var],
+    seeds: Sequence[Atom],
+) -> Joint:
+    """Join the primal half and the (plain) cotangent half, simplify, and find the border."""
+    early = inline(b, halves.early, ins)
+    n_outs = len(early) - len(halves.residuals)
+    primal = {v for eqn in b.eqns for v in eqn.outs}
+    # Seeds of literal value spread through the transposed program as literals.
+    backs = inline(b, cotangent, [*early[n_outs:], *seeds])
+    outs = [*early[:n_outs], *backs]
+    results = [v for v in outs if isinstance(v, Var)]
+    if len(results) != len(outs):
+        raise TraceError("a derivative is constant: there is nothing to differentiate")
+    program = own_outputs(simplify(b.build(results)))
+    n_known = sum(bool(primal.intersection(eqn.outs)) for eqn in program.eqns)
+    return Joint(program, n_known)
+
+
+__all__ = [
+    "Joint",
+    "gradient_of",
+    "joint_of",
+    "prepared",
+    "pullback_of",
+    "tangent_halves",
+]

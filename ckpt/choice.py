@@ -1,0 +1,238 @@
+"""The seam: a program becomes a graph with costs; a decision comes back as an order of lets.
+
+Everything that `ckpt` knows about `policies` is in this file. Down goes one `Problem`; up come
+an order (which lets to run, in which a let may stand more than once) and, derived from it, one
+choice per let.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import networkx as nx
+from policies import (
+    Budget,
+    Choice,
+    Decision,
+    Infeasible,
+    Limits,
+    Problem,
+    Status,
+    Value,
+    evaluate,
+    solve,
+)
+from policies.policy import Progress, Step, names
+from policies.units import format_bytes, format_seconds, parse_bytes
+
+from ckpt.cost.model import CostModel
+from ckpt.cost.scratch import scratch_bytes
+from ckpt.errors import BudgetError
+from ckpt.ir.program import Program, Var
+from ckpt.ir.storage import Stored, is_view, storage
+
+__all__ = [
+    "ALIGNMENT_BYTES",
+    "Budget",
+    "Choice",
+    "Decision",
+    "Infeasible",
+    "Limits",
+    "Problem",
+    "Progress",
+    "Status",
+    "Step",
+    "budget_error",
+    "decide",
+    "evaluate",
+    "fixed_bytes",
+    "format_bytes",
+    "format_seconds",
+    "names",
+    "parse_bytes",
+    "problem_of",
+    "running_lets",
+    "solve",
+]
+
+ALIGNMENT_BYTES = 64
+"""Every buffer of an arena starts at a multiple of this and is padded to one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """What the user asked of a value: `save` (never recompute) or `recompute` (never save)."""
+
+    kind: str
+    label: str
+
+
+def running_lets(program: Program) -> list[int]:
+    """Ids of the lets that make a buffer, in program order; views never run."""
+    stored = storage(program)
+    return [i for i, eqn in enumerate(program.eqns) if eqn.outs and not is_view(eqn, stored)]
+
+
+def fixed_bytes(program: Program) -> int:
+    """Bytes of inputs and outputs: alive throughout a step."""
+    return sum(v.type.nbytes for v in (*program.ins, *program.outs))
+
+
+def padded(nbytes: int) -> int:
+    """Bytes that a buffer takes in an arena."""
+    return -(-nbytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+def problem_of(
+    program: Program,
+    costs: CostModel,
+    budget: Budget | int | str | None = None,
+    *,
+    n_known: int | None = None,
+) -> Problem:
+    """The dataflow graph of a program: one task per running let, one value per buffer.
+
+    Args:
+        program: plain, in output normal form (`simplify.own_outputs`).
+        costs: seconds of every let.
+        budget: on everything alive during a step.
+        n_known: lets before this id are of the known stage (the primal half); by default all.
+
+    Returns:
+        A problem whose tasks are let ids. Inputs and outputs are reserved throughout: outputs
+        are fresh buffers taken before the step, so the values that they receive own no bytes of
+        the arena.
+    """
+    stored = storage(program)
+    pins = pins_of(program, stored)
+    outputs = set(program.outs)
+    graph: nx.DiGraph[int] = nx.DiGraph()
+    owner: dict[Var, int] = {}
+    lets = running_lets(program)
+    for let in lets:
+        eqn = program.eqns[let]
+        values = tuple(
+            Value((let, k), 0, must_live=True)
+            if v in outputs
+            else Value((let, k), padded(v.type.nbytes))
+            for k, v in enumerate(eqn.outs)
+        )
+        read = {stored[x].root for x in eqn.ins if isinstance(x, Var)}
+        made = [(v, owner[v]) for v in read if v in owner]
+        taken = [
+            stored[x].root
+            for k in eqn.op.in_place(*(x.type for x in eqn.ins))
+            if isinstance(x := eqn.ins[k], Var) and _may_take_over(x, eqn.outs[0], stored)
+        ]
+        attributes: dict[str, object] = {}
+        kinds = {pins[v].kind for v in eqn.outs if v in pins}
+        if kinds:
+            attributes["allowed"] = frozenset(
+                {Choice.SAVE} if "save" in kinds else {Choice.RECOMPUTE}
+            )
+        graph.add_node(
+            let,
+            seconds=costs.seconds(eqn),
+            values=values,
+            workspace_bytes=padded(scratch_bytes(eqn, stored)),
+            stage="known" if n_known is None or let < n_known else "unknown",
+            effects=eqn.op.effects,
+            overwrites=tuple(
+                _name(program, owner[r], r) for r in taken if r in owner and r not in outputs
+            ),
+            **attributes,
+        )
+        for v in eqn.outs:
+            owner[v] = let
+        reads: dict[int, list[tuple[int, int]]] = {}
+        for v, maker in made:
+            reads.setdefault(maker, []).append(_name(program, maker, v))
+        for maker, named in sorted(reads.items()):
+            graph.add_edge(maker, let, reads=tuple(sorted(named)))
+    return Problem(
+        graph,
+        budget=budget,
+        first_order=tuple(lets),
+        reserved_bytes=fixed_bytes(program),
+    )
+
+
+def _name(program: Program, let: int, v: Var) -> tuple[int, int]:
+    return let, program.eqns[let].outs.index(v)
+
+
+def _may_take_over(x: Var, out: Var, stored: Mapping[Var, Stored]) -> bool:
+    """Whether an operand fills its whole buffer in the order in which the result is written."""
+    at = stored[x]
+    return (
+        at.root.type.nbytes == out.type.nbytes
+        and at.layout.offset == 0
+        and at.layout.is_contiguous(x.type.shape)
+    )
+
+
+def pins_of(program: Program, stored: Mapping[Var, Stored]) -> dict[Var, Pin]:
+    """What the user pinned: the root of every value that passed through `mark`."""
+    pins: dict[Var, Pin] = {}
+    for eqn in program.eqns:
+        if eqn.op.name == "mark":
+            params = dict(eqn.op.params())
+            pins[stored[eqn.outs[0]].root] = Pin(params["kind"], params["label"])
+    return pins
+
+
+def decide(
+    program: Program,
+    costs: CostModel,
+    budget: Budget | int | str | None = None,
+    *,
+    policy: str = "auto",
+    n_known: int | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Decision:
+    """Ask a policy which lets to run, in what order and how often.
+
+    Raises:
+        BudgetError: no plan fits; says the smallest budget known to work, and what is alive
+            together at the tightest let, with source lines.
+    """
+    problem = problem_of(program, costs, budget, n_known=n_known)
+    try:
+        return solve(problem, policy=policy, limits=limits or Limits(), progress=progress)
+    except Infeasible as error:
+        raise budget_error(program, error) from error
+
+
+def budget_error(program: Program, error: Infeasible) -> BudgetError:
+    """Say an infeasible budget in the user's terms: ops and source lines instead of let ids."""
+
+    def said(value: object) -> str:
+        if not (isinstance(value, tuple) and len(value) == 2):
+            return str(value)
+        eqn = program.eqns[value[0]]
+        where = f" ({eqn.source})" if eqn.source else ""
+        return f"{eqn.outs[value[1]].name or f'let {value[0]}'}: {eqn.op.name}{where}"
+
+    inputs = sum(v.type.nbytes for v in program.ins)
+    outputs = sum(v.type.nbytes for v in program.outs)
+    witness = [(said(value), size) for value, size in error.witness]
+    witness += [("inputs", inputs), ("outputs", outputs)]
+    shown = sorted((w for w in witness if w[1]), key=lambda w: -w[1])[:8]
+    lines = [
+        f"no plan fits {format_bytes(error.budget_bytes)}"
+        + ("" if error.proved else " (none was found; that is not a proof)"),
+        "alive together at the tightest let:",
+        *(f"  {format_bytes(size):>12}  {what}" for what, size in shown),
+        f"no budget below {format_bytes(error.lower_bound_bytes)} can be met.",
+    ]
+    if error.min_bytes is not None:
+        lines.append(
+            f"Raise the budget to {format_bytes(error.min_bytes)} ({error.min_bytes} bytes), "
+            "which is known to work, or make the batch smaller."
+        )
+    return BudgetError(
+        "\n".join(lines),
+        min_bytes=error.min_bytes,
+        lower_bound_bytes=error.lower_bound_bytes,
+        witness=tuple(witness),
+    )
