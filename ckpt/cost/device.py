@@ -1,0 +1,93 @@
+"""A device in a handful of figures, read from YAML."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ckpt.errors import CkptError
+from ckpt.ir.types import DType
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class DeviceError(CkptError, ValueError):
+    """A device file cannot be read; the message names the file and the key."""
+
+
+class HostLink(BaseModel):
+    """The way between a device and the memory of its host."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes_per_second: Positive
+    latency_seconds: Annotated[float, Field(ge=0)] = 0.0
+    duplex: bool = False
+
+
+class Device(BaseModel):
+    """Peak rates, bandwidth and capacity of a device.
+
+    Attributes:
+        name: how reports call it.
+        flops_per_second: per dtype ("f32", "f64", "i32", "i64", "bool"), sustained by dense
+            matrix products (or, for integers and bool, by elementwise loops).
+        bytes_per_second: memory bandwidth of long loops.
+        capacity_bytes: memory in all; None when it is not known.
+        launch_seconds: what a kernel costs before it does anything.
+        host_link: the way to host memory, if there is one.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    flops_per_second: dict[str, Positive]
+    bytes_per_second: Positive
+    capacity_bytes: Annotated[int, Field(gt=0)] | None = None
+    launch_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    host_link: HostLink | None = None
+
+    @model_validator(mode="after")
+    def _rates(self) -> "Device":
+        """Every dtype needs a rate, and nothing else may have one."""
+        missing = [t.value for t in DType if t.value not in self.flops_per_second]
+        unknown = [t for t in self.flops_per_second if t not in {d.value for d in DType}]
+        if missing or unknown:
+            said = f"lacks {', '.join(missing)}" if missing else f"has unknown {unknown[0]!r}"
+            raise ValueError(f"flops_per_second {said}")
+        return self
+
+    @staticmethod
+    def load(path: str | Path) -> "Device":
+        """Read a device from a YAML file.
+
+        Raises:
+            DeviceError: the file is missing, not YAML, or a key is missing, unknown or wrong.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise DeviceError(f"{path}: {error.strerror}") from error
+        return _parse(text, str(path))
+
+    @staticmethod
+    def this() -> "Device":
+        """The processor that we run on, by the figures that come with the package."""
+        return _parse(
+            resources.files("ckpt.cost").joinpath("devices", "cpu.yaml").read_text("utf-8"),
+            "the built-in cpu.yaml",
+        )
+
+
+def _parse(text: str, where: str) -> Device:
+    try:
+        return Device.model_validate(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise DeviceError(f"{where}: not YAML: {error}") from error
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, e['loc'])) or 'device'}: {e['msg']}" for e in error.errors()
+        )
+        raise DeviceError(f"{where}: " + "; ".join(problems)) from error

@@ -1,0 +1,51 @@
+"""Seconds of a let: a roofline of the device, or what was measured."""
+
+import hashlib
+from collections.abc import Mapping
+
+from ckpt.cost.device import Device
+from ckpt.ir.program import Eqn
+
+
+class CostModel:
+    """Prices lets: measured where a measurement is known, a roofline elsewhere.
+
+    The roofline of a let is `max(flops / rate, bytes / bandwidth) + launch`, all of the device.
+    """
+
+    def __init__(self, device: Device, table: Mapping[str, float] | None = None) -> None:
+        """Price lets on a device.
+
+        Args:
+            device: rates and bandwidths.
+            table: measured seconds of one run, by `structural_key`.
+        """
+        self.device = device
+        self.table = dict(table or {})
+
+    def seconds(self, eqn: Eqn) -> float:
+        """Predicted seconds of one run of a let (not meant for views, which never run)."""
+        measured = self.table.get(structural_key(eqn))
+        return self.roofline(eqn) if measured is None else measured
+
+    def roofline(self, eqn: Eqn) -> float:
+        """Seconds by the device's rates alone."""
+        cost = eqn.op.cost(*(x.type.plain() for x in eqn.ins))
+        dtypes = [v.type.dtype for v in eqn.outs] or [x.type.dtype for x in eqn.ins]
+        rate = self.device.flops_per_second[dtypes[0].value]
+        moved = cost.read_bytes + cost.written_bytes
+        return (
+            max(cost.flops / rate, moved / self.device.bytes_per_second)
+            + self.device.launch_seconds
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the device's figures and the measurements, in hexadecimal."""
+        text = self.device.model_dump_json() + repr(sorted(self.table.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def structural_key(eqn: Eqn) -> str:
+    """What the seconds of a let depend on: its op with parameters, and its operand types."""
+    return f"{eqn.op!r}({', '.join(str(x.type.plain()) for x in eqn.ins)})"

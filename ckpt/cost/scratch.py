@@ -1,0 +1,34 @@
+"""Memory that a let needs while it runs, beyond its operands and results."""
+
+from ckpt.cost.contraction import product, uses_blas
+from ckpt.ir.kernel import Contract, Library
+from ckpt.ir.layout import Layout
+from ckpt.ir.program import Eqn, Var
+from ckpt.ir.storage import Stored
+
+_ALIGNMENT = 64
+
+
+def scratch_bytes(eqn: Eqn, stored: dict[Var, Stored]) -> int:
+    """Bytes of scratch of one run of a let, from its kernel and the layouts of its operands.
+
+    A contraction needs room for each operand that BLAS cannot read where it stands; the second
+    one begins at a multiple of 64 bytes.
+    """
+    types = [x.type for x in eqn.ins]
+    kernel = eqn.op.lower(*types)
+    if isinstance(kernel, Library):
+        return kernel.scratch_bytes
+    if not isinstance(kernel, Contract):
+        return 0
+    layouts = [
+        stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
+    ]
+    form = product(kernel, types, layouts)
+    if not uses_blas(form, types[0].dtype.is_float):
+        return 0
+    total = 0
+    for side, t in zip((form.left, form.right), types, strict=True):
+        if side.matrix() is None:
+            total = -(-total // _ALIGNMENT) * _ALIGNMENT + t.nbytes
+    return total
