@@ -9,26 +9,25 @@ import numpy as np
 import optree
 
 from ckpt.api.derive import Joint
+from ckpt.api.signature import arrays_of, signature
 from ckpt.choice import (
     Budget,
     Decision,
     Limits,
     Progress,
     decide,
-    fixed_bytes,
-    problem_of,
-    running_lets,
+    running_order,
 )
 from ckpt.codegen.executable import Executable
 from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
-from ckpt.errors import ArgumentError
-from ckpt.frontends.numpy import Arguments, Spec, Traced, emit_program, is_tracing, trace
-from ckpt.ir.program import Program
+from ckpt.errors import ArgumentError, BudgetError
+from ckpt.frontends.numpy import Traced, emit_program, has_tracer, take_apart, trace
+from ckpt.frontends.tracing import current
 from ckpt.plan.place import place
-from ckpt.plan.plan import Plan
+from ckpt.plan.plan import Decided, Plan
 
-Derive = Callable[[Traced, Arguments], Joint]
+Derive = Callable[[Traced], Joint]
 """What a Step makes of a traced function: the program to plan."""
 
 Collect = Callable[[Traced, Sequence[Any]], Any]
@@ -97,18 +96,24 @@ class Step:
             BudgetError: no plan fits; says the smallest budget that does.
             ArgumentError: an `out` array has the wrong type, or shares memory.
         """
-        arguments = Arguments.of(self._f, args, kwargs)
-        if is_tracing(arguments):
+        if current() is not None:
             traced = trace(self._f, args, kwargs)
-            joint = self._derive(traced, arguments)
-            leaves = [*arguments.values, *traced.constants]
-            return self._collect(traced, emit_program(joint.program, leaves))
-        compiled = self._compile(arguments, args, kwargs)
-        executable = self._executable(compiled)
-        arrays = [*arguments.arrays(), *map(np.asarray, compiled.traced.constants)]
-        return self._collect(
-            compiled.traced, executable(*arrays, out=self._buffers(compiled, out))
-        )
+            leaves = [*traced.arguments.values, *traced.constants]
+            if any(map(has_tracer, leaves)):
+                return self._collect(traced, emit_program(self._derive(traced).program, leaves))
+        compiled = self._compile(args, kwargs)
+        arrays = arrays_of(take_apart(self._f, args, kwargs))
+        arrays += map(np.asarray, compiled.traced.constants)
+        results = self._executable(compiled)(*arrays, out=self._buffers(compiled, out))
+        return self._collect(compiled.traced, results)
+
+    def then(self, finish: Callable[[Any], Any]) -> "Step":
+        """The same step with its result passed through a function."""
+
+        def collect(traced: Traced, results: Sequence[Any]) -> Any:
+            return finish(self._collect(traced, results))
+
+        return Step(self._f, self._derive, collect, self._options)
 
     @property
     def plan(self) -> Plan:
@@ -125,28 +130,28 @@ class Step:
 
     def plan_for(self, *args: Any, **kwargs: Any) -> Plan:
         """Plan for arguments that may be `Spec`s: allocates no array, compiles no kernel."""
-        return self._compile(Arguments.of(self._f, args, kwargs), args, kwargs).plan
+        return self._compile(args, kwargs).plan
+
+    def compiled_for(self, *args: Any, **kwargs: Any) -> Compiled:
+        """Program, decision and plan for these arguments (or specs)."""
+        return self._compile(args, kwargs)
 
     def executable_for(self, *args: Any, **kwargs: Any) -> Executable:
         """The compiled program for these arguments (or specs)."""
-        return self._executable(self._compile(Arguments.of(self._f, args, kwargs), args, kwargs))
-
-    def program_for(self, *args: Any, **kwargs: Any) -> Program:
-        """The program that is planned for these arguments (or specs)."""
-        return self.joint_for(*args, **kwargs).program
+        return self._executable(self._compile(args, kwargs))
 
     def joint_for(self, *args: Any, **kwargs: Any) -> Joint:
-        """The program that is planned, and where its primal half ends; nothing is planned."""
-        traced = trace(self._f, args, kwargs)
-        return self._derive(traced, Arguments.of(self._f, args, kwargs))
+        """The program that would be planned, and where its primal half ends."""
+        return self._derive(trace(self._f, args, kwargs))
 
-    def _compile(self, arguments: Arguments, args: Any, kwargs: Any) -> Compiled:
+    def _compile(self, args: Any, kwargs: Any) -> Compiled:
+        key = signature(take_apart(self._f, args, kwargs))
         with self._lock:
-            found = self._compiled.get(arguments.key)
+            found = self._compiled.get(key)
             if found is None:
                 traced = trace(self._f, args, kwargs)
-                found = plan_joint(traced, self._derive(traced, arguments), self._options)
-                self._compiled[arguments.key] = found
+                found = plan_joint(traced, self._derive(traced), self._options)
+                self._compiled[key] = found
             self._last = found
             return found
 
@@ -166,27 +171,71 @@ class Step:
         return buffers
 
 
+def result_of(traced: Traced, results: Sequence[Any]) -> Any:
+    """The pytree that the traced function returned, with these leaves."""
+    return optree.tree_unflatten(traced.out_treedef, results)
+
+
 def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
-    """Decide and place: from a program to a plan."""
+    """Decide and place: from a program to a plan.
+
+    The policy counts what is alive; the arena adds what fragmentation costs. When that breaks the
+    budget, the policy is asked again with so much less, a few times.
+
+    Raises:
+        BudgetError: no plan fits, or none whose arena does.
+    """
     costs = CostModel(options.device)
-    decision = decide(
-        joint.program,
-        costs,
-        options.budget,
-        policy=options.policy,
-        n_known=joint.n_known,
-        limits=options.limits,
-        progress=options.progress,
-    )
-    plan = place(
-        joint.program,
-        decision.order,
-        costs=costs,
-        decision=decision,
-        budget_bytes=decision.budget_bytes,
-        reserve_bytes=options.budget.reserve,
-    )
-    return Compiled(traced, joint, decision, plan)
+    budget, placed_over = options.budget, None
+    for _ in range(_FRAGMENTATION_TRIES):
+        decision = decide(
+            joint.program,
+            costs,
+            budget,
+            policy=options.policy,
+            n_known=joint.n_known,
+            limits=options.limits,
+            progress=options.progress,
+        )
+        cap = placed_over.budget_bytes if placed_over else decision.budget_bytes
+        try:
+            plan = place(
+                joint.program,
+                running_order(decision),
+                costs=costs,
+                decision=Decided(
+                    policy=decision.policy,
+                    status=decision.status.value,
+                    bound_seconds=decision.bound_seconds,
+                    peak_bytes=decision.peak_bytes,
+                ),
+                choices={let: choice.value for let, choice in decision.choice.items()},
+                budget_bytes=cap,
+                reserve_bytes=options.budget.reserve,
+            )
+        except BudgetError as error:
+            if error.min_bytes is None or cap is None:
+                raise
+            placed_over = _Over(cap, error)
+            asked = budget.bytes if placed_over and budget.bytes is not None else cap
+            budget = Budget(
+                bytes=max(asked - (error.min_bytes - cap), 0), reserve=options.budget.reserve
+            )
+            continue
+        return Compiled(traced, joint, decision, plan)
+    assert placed_over is not None
+    raise placed_over.error
 
 
-__all__ = ["Compiled", "Options", "Spec", "Step", "fixed_bytes", "plan_joint", "problem_of", "running_lets"]
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """An order that fits by its live bytes, and does not as placed."""
+
+    budget_bytes: int
+    error: BudgetError
+
+
+_FRAGMENTATION_TRIES = 6
+
+
+__all__ = ["Compiled", "Options", "Step", "plan_joint", "result_of"]

@@ -70,7 +70,7 @@ class Eqn:
     source: SourceLine | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Program:
     """A closed straight-line program: every constant array is an input.
 
