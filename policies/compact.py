@@ -194,17 +194,16 @@ def _build(problem: Problem) -> tuple[Compact, tuple[Hashable, ...]]:
                 overwrite[index] = min(own, size[target])
                 overwrite_value[index] = target
     allowed = [problem.allowed(task) for task in tasks]
-    effects = [bool(nodes[task].get("effects", False)) for task in tasks]
+    only_recompute = frozenset({Choice.RECOMPUTE})
+    once = np.array([bool(nodes[task].get("effects", False)) for task in tasks], np.bool_)
     workspace = [int(nodes[task].get("workspace_bytes", 0)) for task in tasks]
     compact = Compact(
         n=len(tasks),
         seconds=np.array([float(nodes[task]["seconds"]) for task in tasks], np.float64),
         workspace=np.array(workspace, np.int64),
         known=np.array([nodes[t].get("stage", "known") == "known" for t in tasks], np.bool_),
-        rerun=np.array(
-            [Choice.RECOMPUTE in can and not once for can, once in zip(allowed, effects)], np.bool_
-        ),
-        hold=np.array([can != {Choice.RECOMPUTE} for can in allowed], np.bool_),
+        rerun=np.array([Choice.RECOMPUTE in can for can in allowed], np.bool_) & ~once,
+        hold=np.array([can != only_recompute for can in allowed], np.bool_),
         made_start=np.array(made_start, np.int64),
         value_bytes=np.array(size, np.int64),
         value_task=np.array(maker, np.int64),
@@ -223,5 +222,6 @@ def _build(problem: Problem) -> tuple[Compact, tuple[Hashable, ...]]:
 def _needs_token(problem: Problem, task: Hashable) -> bool:
     """Tell if some reader of ``task`` reads none of its values."""
     made = problem.values(task)
-    edges: Any = problem.graph.out_edges(task, data="reads")
+    graph: Any = problem.graph
+    edges: Any = graph.out_edges(task, data="reads")
     return any((not made) if reads is None else not tuple(reads) for _, _, reads in edges)

@@ -3,13 +3,16 @@
 One pass finds the last read of every instance, a second plays the order and counts bytes; both take
 time linear in the tasks that are run and the values that they read.  Orders with copies to and from
 slow memory are played by ``policies.streams``.
+
+The late part of an order begins right after the last first execution that precedes the first
+unknown task: what runs again from there on is part of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -42,14 +45,14 @@ class Evaluation:
 
     Attributes:
         peak_bytes: most bytes alive at once, reserved bytes included.
-        seconds: of all runs and stalls; those from the first unknown task on count ``calls`` times.
+        seconds: of all runs and stalls; those of the late part count ``calls`` times.
         argmax: position of the order at which the peak is reached first; -1 in an empty order.
         live: ``(value, bytes)`` alive there, own outputs of the task included.
         workspace_bytes: of the task that runs there.
         recomputations: runs beyond the first run of each task.
-        early_seconds: before the first unknown task, one time.
-        late_seconds: from the first unknown task on, one time.
-        crossing_bytes: bytes of the instances made before the first unknown task and read later.
+        early_seconds: before the late part, one time.
+        late_seconds: of the late part, one time.
+        crossing_bytes: bytes of the instances made before the late part and read in it.
         stall_seconds: spent waiting for copies.
         offloaded_bytes: bytes copied to slow memory.
         fast_crossing_bytes: those of ``crossing_bytes`` that are in fast memory meanwhile.
@@ -70,7 +73,7 @@ class Evaluation:
 
 
 @njit(cache=True)
-def simulate_arrays(
+def simulate_arrays(  # noqa: D417, PLR0917 (the arrays are those of Compact)
     seconds: NDArray[np.float64],
     workspace: NDArray[np.int64],
     known: NDArray[np.bool_],
@@ -89,7 +92,7 @@ def simulate_arrays(
     memory: NDArray[np.int64],
     alive_at: int,
     alive: NDArray[np.bool_],
-) -> tuple[int, int, int, int, int, float, float, int, int]:
+) -> Any:
     """Play a sequence of task indices.
 
     Args:
@@ -98,22 +101,27 @@ def simulate_arrays(
 
     Returns:
         error code (0 = valid), its position, its value, peak bytes, its position, seconds before
-        the first unknown task, seconds from there on, recomputations, crossing bytes.
+        the late part, seconds of the late part, recomputations, crossing bytes.
     """
     length = sequence.size
     n = seconds.size
     instances = 0
     late = length
+    boundary = 0
+    ran = np.zeros(n, np.bool_)
     for p in range(length):
         t = sequence[p]
         if t < 0 or t >= n:
             return OUT_OF_RANGE, p, -1, 0, -1, 0.0, 0.0, 0, 0
         if late == length and not known[t]:
-            late = p
+            late = boundary
+        if not ran[t]:
+            ran[t] = True
+            boundary = p + 1
         instances += made_start[t + 1] - made_start[t]
     last = np.empty(instances, np.int64)
     latest = np.full(value_bytes.size, -1, np.int64)
-    ran = np.zeros(n, np.bool_)
+    ran[:] = False
     again = 0
     first = 0
     made = 0
@@ -136,7 +144,9 @@ def simulate_arrays(
             i = latest[v]
             if i < 0:
                 return MISSING, p, v, 0, -1, 0.0, 0.0, 0, 0
-            if i < late_instance and p >= late and not known[t] and not hold[value_task[v]]:
+            barred = p >= late and not known[t] and not hold[value_task[v]]
+            # what takes no memory may always be held
+            if barred and i < late_instance and value_bytes[v] > 0:
                 return HELD, p, v, 0, -1, 0.0, 0.0, 0, 0
             last[i] = p
         for v in range(made_start[t], made_start[t + 1]):
@@ -200,6 +210,7 @@ _NO_ALIVE = np.zeros(0, np.bool_)
 def _play(
     compact: Compact,
     sequence: NDArray[np.int64],
+    *,
     memory: NDArray[np.int64] = _NO_MEMORY,
     alive_at: int = -1,
     alive: NDArray[np.bool_] = _NO_ALIVE,
@@ -221,7 +232,6 @@ def _play(
         compact.overwrite_value,
         not compact.free_order,
         sequence,
-        # an empty sequence and "no profile wanted" are the same thing: there is nothing to fill
         memory,
         alive_at,
         alive,
@@ -253,12 +263,12 @@ def simulate(compact: Compact, sequence: NDArray[np.int64] | Sequence[int]) -> O
     >>> simulate(compact, [1, 0])
     Traceback (most recent call last):
     ...
-    policies.errors.InvalidDecision: position 0: task 'b' runs before task 'a', out of the given order
+    policies.errors.InvalidDecision: position 0: task 'b' runs before task 'a', out of order
     """
     indices = np.ascontiguousarray(sequence, dtype=np.int64)
     code, where, value, peak, argmax, early, late, again, _ = _play(compact, indices)
     if code:
-        raise _invalid(compact, indices, code, where, value, None)
+        raise _invalid(compact, indices, (code, where, value))
     return Outcome(peak, early + late, argmax, early, late, again)
 
 
@@ -277,9 +287,9 @@ def memory_profile(compact: Compact, sequence: NDArray[np.int64]) -> NDArray[np.
     [4, 12]
     """
     memory = np.zeros(len(sequence), np.int64)
-    code, where, value, *_ = _play(compact, sequence, memory)
+    code, where, value, *_ = _play(compact, sequence, memory=memory)
     if code:
-        raise _invalid(compact, sequence, code, where, value, None)
+        raise _invalid(compact, sequence, (code, where, value))
     return memory
 
 
@@ -344,7 +354,7 @@ def evaluate(problem: Problem, plan: Decision | Sequence[Event]) -> Evaluation:
     code, where, value, peak, argmax, early, late, again, crossing = result
     names = value_names(problem)
     if code:
-        raise _invalid(compact, sequence, code, where, value, names)
+        raise _invalid(compact, sequence, (code, where, value), names)
     alive = np.zeros(len(names), np.bool_)
     _play(compact, sequence, alive_at=argmax, alive=alive)
     sizes = compact.value_bytes
@@ -389,12 +399,11 @@ def sequence_of(compact: Compact, order: Sequence[Event]) -> NDArray[np.int64]:
 def _invalid(
     compact: Compact,
     sequence: NDArray[np.int64],
-    code: int,
-    where: int,
-    value: int,
-    names: tuple[Hashable, ...] | None,
+    error: tuple[int, int, int],
+    names: tuple[Hashable, ...] | None = None,
 ) -> InvalidDecision:
     """Put an error of the inner loop into words."""
+    code, where, value = error
     if code == NEVER_RUN:
         never = compact.tasks[where]
         return InvalidDecision(f"task {never!r} is never run", task=never)
@@ -408,7 +417,7 @@ def _invalid(
         return InvalidDecision(f"{start} may not run again", position=where, task=task)
     if code == OUT_OF_ORDER:
         due = compact.tasks[len(set(sequence[:where].tolist()))]
-        message = f"{start} runs before task {due!r}, out of the given order"
+        message = f"{start} runs before task {due!r}, out of order"
         return InvalidDecision(message, position=where, task=task)
     maker = compact.tasks[compact.value_task[value]]
     name = maker if names is None or names[value] is None else names[value]

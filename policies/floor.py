@@ -77,7 +77,7 @@ def _floor(problem: Problem, compact: Compact) -> tuple[int, int, tuple[int, ...
             alive.symmetric_difference_update({v})
         read = _reads(compact, t)
         own = set(range(compact.made_start[t], compact.made_start[t + 1]))
-        together = read | own | (set() if compact.free_order else alive)
+        together: set[int] = read | own | (alive if not compact.free_order else read)
         over = int(compact.overwrite_value[t])
         # what is taken over dies here, so it is not also pinned beyond this task
         taken = int(compact.overwrite[t]) if over >= 0 and over not in alive else 0

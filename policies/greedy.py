@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from policies.compact import Compact, compact_of, task_preds
@@ -14,7 +16,7 @@ from policies.floor import floor
 from policies.judge import judged
 from policies.policy import Limits, Progress, register
 from policies.problem import Problem
-from policies.rebuild import kept_always, price, rebuild, split_position
+from policies.rebuild import kept_always, made_bytes, price, rebuild, split_position
 
 __all__ = ["greedy", "smallest_peak"]
 
@@ -61,8 +63,8 @@ def greedy(problem: Problem, *, limits: Limits, progress: Progress | None = None
     )
 
 
-def smallest_peak(problem: Problem) -> int | None:
-    """Give the smallest peak that dropping greedily comes across, reserved bytes included.
+def smallest_peak(problem: Problem) -> int:
+    """Give the smallest peak that the quick policies come across, reserved bytes included.
 
     >>> import networkx as nx
     >>> graph = nx.DiGraph()
@@ -70,7 +72,10 @@ def smallest_peak(problem: Problem) -> int | None:
     >>> smallest_peak(Problem(graph))
     4
     """
-    return _drop(compact_of(problem, 0), 0)[1] + problem.fixed_bytes
+    compact = compact_of(problem, 0)
+    if "smallest_peak" not in problem.cache:
+        problem.cache["smallest_peak"] = _drop(compact, 0)[1]
+    return problem.cache["smallest_peak"] + problem.fixed_bytes
 
 
 def _drop(compact: Compact, budget: int) -> tuple[NDArray[np.int64] | None, int]:
@@ -80,20 +85,12 @@ def _drop(compact: Compact, budget: int) -> tuple[NDArray[np.int64] | None, int]
     sequence = rebuild(compact, keep, split)
     peak, seconds, at = price(compact, sequence)
     smallest = peak
-    preds = task_preds(compact)
     dropped: list[int] = []
-    fixed = kept_always(compact) | ~compact.hold
-    sizes = (
-        np.add.reduceat(
-            np.append(compact.value_bytes, 0),
-            np.minimum(compact.made_start[:-1], len(compact.value_bytes)),
-        )
-        if compact.n
-        else np.zeros(0, np.int64)
-    )
-    sizes[np.diff(compact.made_start) == 0] = 0
+    sizes = made_bytes(compact)
+    open_ = ~kept_always(compact) & compact.hold & (sizes > 0)
+    start, preds = task_preds(compact)
     while peak > budget:
-        task = _cheapest(compact, keep, fixed, sizes, preds, sequence, at, split)
+        task = _cheapest(compact.seconds, sizes, open_, start, preds, keep, sequence, at, split)
         if task < 0:
             return None, smallest
         keep[task] = False
@@ -112,46 +109,45 @@ def _drop(compact: Compact, budget: int) -> tuple[NDArray[np.int64] | None, int]
     return sequence, smallest
 
 
-def _cheapest(
-    compact: Compact,
-    keep: NDArray[np.bool_],
-    fixed: NDArray[np.bool_],
+@njit(cache=True)
+def _cheapest(  # noqa: PLR0917 (arrays, for the inner loop)
+    seconds: NDArray[np.float64],
     sizes: NDArray[np.int64],
-    preds: tuple[NDArray[np.int64], NDArray[np.int64]],
+    open_: NDArray[np.bool_],
+    start: NDArray[np.int64],
+    preds: NDArray[np.int64],
+    keep: NDArray[np.bool_],
     sequence: NDArray[np.int64],
     at: int,
     split: int,
-) -> int:
+) -> Any:
     """Give the kept task with the fewest seconds per byte among those held over the peak, or -1.
 
-    The peak may lie before the split: then anything that is held over the split helps or is
-    neutral, and all of them are candidates.
+    When nothing that may be dropped is held over the peak, everything that is held over the split
+    is a candidate.
     """
-    held = _held_over(compact, sequence, at)
-    near = keep & ~fixed & (sizes > 0)
-    near[split:] = False
-    over = near & held
-    candidates = np.flatnonzero(over if over.any() else near)
-    if candidates.size == 0:
-        return -1
-    start, before = preds
-    cost = compact.seconds.copy()
-    for task in range(split):
-        for maker in before[start[task] : start[task + 1]]:
-            if not keep[maker] and maker < split:
-                cost[task] += cost[maker]
-    return int(min(candidates, key=lambda t: (cost[t] / sizes[t], t)))
-
-
-def _held_over(compact: Compact, sequence: NDArray[np.int64], at: int) -> NDArray[np.bool_]:
-    """Tell whose first instance is alive at a position and read after it."""
-    run: set[int] = {int(t) for t in sequence[: at + 1]}
-    held = np.zeros(compact.n, np.bool_)
-    again: set[int] = set()
-    for task in sequence[at + 1 :]:
-        for v in compact.reads[compact.read_start[task] : compact.read_start[task + 1]]:
-            maker = int(compact.value_task[v])
-            if maker in run and maker not in again:
-                held[maker] = True
-        again.add(int(task))
-    return held
+    n = seconds.size
+    made = np.zeros(n, np.bool_)
+    for p in range(at + 1):
+        made[sequence[p]] = True
+    held = np.zeros(n, np.bool_)
+    for p in range(at + 1, sequence.size):
+        for e in range(start[sequence[p]], start[sequence[p] + 1]):
+            if made[preds[e]]:
+                held[preds[e]] = True
+        made[sequence[p]] = False
+    cost = seconds.copy()
+    best = worst = -1
+    least = least_any = np.inf
+    for t in range(split):
+        for e in range(start[t], start[t + 1]):
+            if not keep[preds[e]]:
+                cost[t] += cost[preds[e]]
+        if not keep[t] or not open_[t]:
+            continue
+        ratio = cost[t] / sizes[t]
+        if held[t] and ratio < least:
+            best, least = t, ratio
+        if ratio < least_any:
+            worst, least_any = t, ratio
+    return best if best >= 0 else worst

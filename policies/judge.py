@@ -7,12 +7,12 @@ from types import MappingProxyType
 
 import numpy as np
 
-from policies.compact import compact_of
+from policies.compact import Compact, compact_of
 from policies.decision import Decision, Event, Fetch, Free, Status, Store
 from policies.evaluate import evaluate
 from policies.problem import Choice, Problem
 
-__all__ = ["baseline_seconds", "choices", "judged", "lifted_bound"]
+__all__ = ["baseline_seconds", "choices", "judged", "late_start", "lifted_bound"]
 
 SLACK = 1e-9
 """Seconds are sums of floats in different orders: closer than this fraction is equal."""
@@ -109,7 +109,7 @@ def baseline_seconds(problem: Problem) -> float:
 def lifted_bound(problem: Problem, bound_seconds: float) -> float:
     """Turn a bound for one call into one for the problem's number of calls.
 
-    With E seconds before the first unknown task and L from there on, E + L is at least the bound
+    With E seconds before the late part and L in it, E + L is at least the bound
     and L at least the unknown tasks once, so that E + N L is at least the bound + (N - 1) L.  For
     N < 1 it is at least N (E + L).
 
@@ -131,12 +131,36 @@ def lifted_bound(problem: Problem, bound_seconds: float) -> float:
     return bound + (problem.calls - 1) * float(compact.seconds[late].sum())
 
 
+def late_start(compact: Compact, index: Mapping[Hashable, int], order: Sequence[Event]) -> int:
+    """Give the position at which the late part of an order begins, or its length.
+
+    >>> import networkx as nx
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=1, bytes=4)
+    >>> graph.add_node("b", seconds=2, bytes=4, stage="unknown")
+    >>> late_start(compact_of(Problem(graph), 0), {"a": 0, "b": 1}, ["a", "a", "b"])
+    1
+    """
+    boundary = 0
+    ran: set[int] = set()
+    for position, event in enumerate(order):
+        if isinstance(event, (Store, Fetch, Free)) or event not in index:
+            continue
+        task = index[event]
+        if not compact.known[task]:
+            return boundary
+        if task not in ran:
+            ran.add(task)
+            boundary = position + 1
+    return len(order)
+
+
 def choices(problem: Problem, order: Sequence[Event]) -> dict[Hashable, Choice]:
     """Derive a choice per task from an order.
 
-    A task whose value is stored is OFFLOAD.  One whose first read from the first unknown task on
-    finds an instance made before it is SAVE, and RECOMPUTE if it finds a later run.  One that is
-    not read there (or in a problem without unknown tasks) is RECOMPUTE if it runs again.
+    A task whose value is stored is OFFLOAD.  One whose first read in the late part finds an
+    instance made before it is SAVE, and RECOMPUTE if it finds a later run.  One that is not read
+    there (or in a problem without unknown tasks) is RECOMPUTE if it runs again.
 
     >>> import networkx as nx
     >>> graph = nx.DiGraph()
@@ -150,19 +174,18 @@ def choices(problem: Problem, order: Sequence[Event]) -> dict[Hashable, Choice]:
     runs = np.zeros(compact.n, np.int64)
     answer: dict[int, Choice] = {}
     stored: set[int] = set()
-    late = False
+    late_from = late_start(compact, index, order)
     ran_late = np.zeros(compact.n, np.bool_)
     ran_early = np.zeros(compact.n, np.bool_)
-    for event in order:
+    for position, event in enumerate(order):
         if isinstance(event, Store):
             stored.add(index[problem.owner[event.value]])
             continue
         if isinstance(event, (Fetch, Free)):
             continue
         task = index[event]
-        late = late or not bool(compact.known[task])
         runs[task] += 1
-        if late:
+        if position >= late_from:
             for value in compact.reads[compact.read_start[task] : compact.read_start[task + 1]]:
                 maker = int(compact.value_task[value])
                 if maker not in answer and ran_early[maker]:

@@ -82,6 +82,7 @@ _MODULES = {
     "cpsat": "cpsat",
     "exhaustive": "exhaustive",
     "chain": "chain",
+    "staging": "staging",
 }
 _POLICIES: dict[str, Policy] = {}
 

@@ -24,6 +24,8 @@ from policies.errors import InvalidProblem
 
 __all__ = ["Choice", "Link", "Option", "Problem", "Value"]
 
+_NETWORKX: Any = nx  # most of its annotations are partial
+
 TASK_KEYS = frozenset(
     {
         "seconds", "bytes", "values", "workspace_bytes", "stage", "allowed", "effects",
@@ -128,7 +130,8 @@ class Problem:
         link: prices an offload; None means that there is no slow memory.
         first_order: the sequence of first executions; None leaves the order free.
         reserved_bytes: bytes alive throughout (inputs, parameters).
-        calls: how often everything from the first unknown task on runs.
+        calls: how often the late part runs: everything after the last first execution that
+            precedes the first unknown task.
         options: for each group, the ways of doing it, of which exactly one is chosen.
 
     Raises:
@@ -158,14 +161,15 @@ class Problem:
 
     def __post_init__(self) -> None:
         graph: Any = self.graph  # a caller without annotations may pass anything
+        calls: Any = self.calls
         if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
-            raise InvalidProblem(f"the graph must be a networkx.DiGraph, not {type(graph)}")
+            raise InvalidProblem(f"the graph must be a networkx.DiGraph, not {graph!r}")
         set_ = object.__setattr__
         if not nx.is_frozen(self.graph):
-            set_(self, "graph", nx.freeze(self.graph.copy()))
+            set_(self, "graph", _frozen(graph))
         set_(self, "budget", Budget.of(self.budget))
         set_(self, "reserved_bytes", _integer(self.reserved_bytes, "reserved_bytes"))
-        if not (isinstance(self.calls, (int, float)) and 0 < self.calls < math.inf):
+        if not (isinstance(calls, (int, float)) and 0 < calls < math.inf):
             raise InvalidProblem(f"calls must be positive and finite: {self.calls}")
         set_(self, "cache", {})
         set_(self, "_values", _check_tasks(self.graph, offload=self.link is not None))
@@ -176,9 +180,7 @@ class Problem:
             set_(self, "first_order", tuple(self.first_order))
             _check_order(self.graph, self.first_order)
         elif not nx.is_directed_acyclic_graph(self.graph):
-            loop = [edge[0] for edge in nx.find_cycle(self.graph)]
-            shown = " -> ".join(repr(task) for task in [*loop, loop[0]])
-            raise InvalidProblem(f"the graph has a cycle: {shown}")
+            raise _cycle(self.graph)
         _check_roots(self)
         set_(self, "options", MappingProxyType({k: tuple(v) for k, v in self.options.items()}))
         _check_options(self)
@@ -271,6 +273,17 @@ class Problem:
         )
 
 
+def _frozen(graph: Any) -> Any:
+    return _NETWORKX.freeze(graph.copy())
+
+
+def _cycle(graph: Any) -> InvalidProblem:
+    """Name the tasks of a cycle."""
+    loop: list[Hashable] = [edge[0] for edge in _NETWORKX.find_cycle(graph)]
+    shown = " -> ".join(repr(task) for task in [*loop, loop[0]])
+    return InvalidProblem(f"the graph has a cycle: {shown}")
+
+
 def _integer(given: object, what: str) -> int:
     """Read a number of bytes: any integral number from 0 to 2^62."""
     if isinstance(given, bool) or given is None:
@@ -297,12 +310,12 @@ def _check_tasks(graph: nx.DiGraph[Any], *, offload: bool) -> dict[Hashable, tup
         where = f"task {task!r}"
         if "seconds" not in data:
             raise InvalidProblem(f"{where}: the attribute 'seconds' is missing")
-        seconds = data["seconds"]
+        seconds: Any = data["seconds"]
         try:
-            finite = not isinstance(seconds, (bool, str)) and math.isfinite(seconds)
-        except (TypeError, OverflowError):
+            finite = not isinstance(seconds, (bool, str)) and 0 <= float(seconds) < math.inf
+        except (TypeError, ValueError, OverflowError):
             finite = False
-        if not finite or seconds < 0:
+        if not finite:
             raise InvalidProblem(f"{where}: seconds must be finite and zero or more: {seconds!r}")
         _integer(data.get("workspace_bytes", 0), f"{where}: workspace_bytes")
         stage = data.get("stage", "known")
@@ -399,9 +412,7 @@ def _check_order(graph: nx.DiGraph[Any], order: tuple[Hashable, ...]) -> None:
     for source, target in graph.edges():
         if position[source] >= position[target]:
             if not nx.is_directed_acyclic_graph(graph):
-                loop = [edge[0] for edge in nx.find_cycle(graph)]
-                shown = " -> ".join(repr(task) for task in [*loop, loop[0]])
-                raise InvalidProblem(f"the graph has a cycle: {shown}")
+                raise _cycle(graph)
             raise InvalidProblem(f"first_order: {target!r} stands before its input {source!r}")
 
 

@@ -12,6 +12,7 @@ from policies.decision import Decision, Status
 from policies.errors import Infeasible, InvalidDecision, PolicyError, Stopped
 from policies.evaluate import evaluate, save_all_peak
 from policies.floor import Floor, floor
+from policies.greedy import smallest_peak
 from policies.judge import SLACK, baseline_seconds, judged, lifted_bound
 from policies.policy import Limits, Policy, Progress, policy_named
 from policies.problem import Problem
@@ -76,13 +77,14 @@ def _one(problem: Problem, engine: Policy, limits: Limits, progress: Progress | 
     budget = problem.limit.resolve(problem)
     least = floor(problem)
     if budget < least.bytes:
-        raise _refusal(budget, least, _smallest_known(problem))
+        raise _refusal(budget, least, smallest_peak(problem))
     try:
         found = engine(problem, limits=limits, progress=progress)
     except Infeasible as error:
         known = error.min_bytes
         if known is None or known <= budget:
-            known = _smallest_known(problem)
+            known = smallest_peak(problem)
+        known = known if known > budget else None
         bound = max(least.bytes, error.lower_bound_bytes)
         mine = error.lower_bound_bytes <= least.bytes
         raise Infeasible(
@@ -138,13 +140,6 @@ def _refusal(budget: int, least: Floor, known: int | None) -> Infeasible:
         task=least.task,
         proved=budget < least.bytes,
     )
-
-
-def _smallest_known(problem: Problem) -> int | None:
-    """Give the smallest peak that the quick policies reach."""
-    from policies.greedy import smallest_peak
-
-    return smallest_peak(problem)
 
 
 def _with_options(

@@ -18,6 +18,7 @@ from policies.compact import Compact, compact_of, value_names
 from policies.decision import Event, Fetch, Free, Store
 from policies.errors import InvalidDecision
 from policies.evaluate import Evaluation
+from policies.judge import late_start
 from policies.problem import Choice, Problem
 
 __all__ = ["play"]
@@ -80,7 +81,7 @@ class _Player:
         self.used: list[list[_Copy]] = []
         self.made: list[list[_Copy]] = []
         self.recomputations = 0
-        self.late_from = len(order)
+        self.late_from = late_start(compact, self.task_id, order)
 
     def run(self) -> Evaluation:
         """Both passes."""
@@ -107,7 +108,6 @@ class _Player:
         stored: dict[int, int] = {}
         version = [0] * len(self.names)
         ran: set[int] = set()
-        late = False
         for position, event in enumerate(self.order):
             used: list[_Copy] = []
             made: list[_Copy] = []
@@ -137,10 +137,7 @@ class _Player:
                     now[value] = stay
                     made.append(stay)
             else:
-                used, made = self._link_task(position, event, now, version, ran, late)
-                late = late or not bool(compact.known[self.task_id[event]])
-                if late and self.late_from == len(self.order):
-                    self.late_from = position
+                used, made = self._link_task(position, event, now, version, ran)
             for stay in used:
                 stay.last = position
             self.used.append(used)
@@ -163,13 +160,12 @@ class _Player:
         now: dict[int, _Copy],
         version: list[int],
         ran: set[int],
-        late: bool,
     ) -> tuple[list[_Copy], list[_Copy]]:
         compact = self.compact
         if event not in self.task_id:
             raise self._bad(position, "is not a task of the graph")
         task = self.task_id[event]
-        late = late or not bool(compact.known[task])
+        late = position >= self.late_from
         if task in ran:
             self.recomputations += 1
             if not compact.rerun[task]:
@@ -183,7 +179,7 @@ class _Player:
             name = self.names[value]
             if stay is None or stay.freed:
                 raise self._bad(position, f"reads {name!r}, which is not there", name)
-            held = compact.hold[compact.value_task[value]]
+            held = compact.hold[compact.value_task[value]] or compact.value_bytes[value] == 0
             if late and not compact.known[task] and not stay.late and not held:
                 raise self._bad(position, f"reads {name!r} from before the first unknown", name)
             used.append(stay)
