@@ -42,6 +42,7 @@ __all__ = [
     "Status",
     "Step",
     "budget_error",
+    "choices_of",
     "decide",
     "evaluate",
     "fixed_bytes",
@@ -51,6 +52,7 @@ __all__ = [
     "parse_bytes",
     "problem_of",
     "running_lets",
+    "running_order",
     "solve",
 ]
 
@@ -201,6 +203,16 @@ def decide(
         return solve(problem, policy=policy, limits=limits or Limits(), progress=progress)
     except Infeasible as error:
         raise budget_error(program, error) from error
+
+
+def running_order(decision: Decision) -> tuple[int, ...]:
+    """The let ids of a decision's order, as they run."""
+    return tuple(event for event in decision.order if isinstance(event, int))
+
+
+def choices_of(decision: Decision) -> dict[int, str]:
+    """What was decided for each let, by id: "save", "recompute" or "offload"."""
+    return {let: c.value for let, c in decision.choice.items() if isinstance(let, int)}
 
 
 def budget_error(program: Program, error: Infeasible) -> BudgetError:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ckpt.choice import Choice
 from ckpt.errors import LinearityError
-from ckpt.ir.op import OPS
+from ckpt.ir.op import make
 from ckpt.ir.program import Eqn, Halves, Program, Var
 from ckpt.ir.types import Space
 
@@ -163,8 +163,8 @@ class _Demand:
             self.received.append(v)
             return
         parked = Var(replace(v.type, space=Space.HOST), v.name)
-        self.early.append(Eqn((parked,), OPS["to_host"](), (v,)))
-        self.late.append(Eqn((v,), OPS["to_device"](), (parked,)))
+        self.early.append(Eqn((parked,), make("to_host"), (v,)))
+        self.late.append(Eqn((v,), make("to_device"), (parked,)))
         self.sent.append(parked)
         self.received.append(parked)
 

@@ -12,7 +12,7 @@ from ckpt.api.derive import prepared, pullback_of, tangent_halves
 from ckpt.api.evaluate import evaluate
 from ckpt.api.signature import arrays_of
 from ckpt.api.step import result_of
-from ckpt.choice import Budget, Choice, decide
+from ckpt.choice import Budget, Choice, Decision, decide
 from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
 from ckpt.errors import ArgumentError
@@ -139,11 +139,7 @@ def vjp(
     if limit != Budget():
         costs = CostModel(device or Device.this())
         decision = decide(joint.program, costs, limit, policy=policy, n_known=joint.n_known)
-        choices = decision.choice
-
-        def choose(let: int) -> Choice:
-            # A let that never runs (a view) is remade for free from what it looks at.
-            return choices.get(let, Choice.RECOMPUTE)
+        choose = chooser(decision)
 
     unknown = [i >= len(traced.program.ins) for i in range(len(joint.program.ins))]
     halves = partial_eval(joint.program, unknown, choose)
@@ -177,6 +173,15 @@ def vjp(
     return result_of(traced, values), pullback
 
 
+def chooser(decision: Decision) -> Choose:
+    """What unzip asks, answered by a decision; views never run and are remade for free."""
+
+    def choose(let: int) -> Choice:
+        return decision.choice.get(let, Choice.RECOMPUTE)
+
+    return choose
+
+
 def _values(traced: Traced) -> list[Any]:
     """What a traced program runs on: tracers of a trace around, or arrays."""
     leaves = [*traced.arguments.values, *traced.constants]
@@ -188,7 +193,8 @@ def _values(traced: Traced) -> list[Any]:
 def _matching(traced: Traced, tangents: tuple[Any, ...]) -> list[Any]:
     """Leaves of tangents, one per traced argument leaf."""
     args = traced.arguments
-    leaves, treedef = optree.tree_flatten((tangents, {}), namespace=NAMESPACE)
+    whole: Any = (tangents, {})
+    leaves, treedef = optree.tree_flatten(whole, namespace=NAMESPACE)
     if treedef != args.treedef:
         raise ArgumentError(f"the tangents are {treedef}, but the primals are {args.treedef}")
     return [

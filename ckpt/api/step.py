@@ -15,6 +15,7 @@ from ckpt.choice import (
     Decision,
     Limits,
     Progress,
+    choices_of,
     decide,
     running_order,
 )
@@ -209,12 +210,12 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
                     bound_seconds=decision.bound_seconds,
                     peak_bytes=decision.peak_bytes,
                 ),
-                choices={let: choice.value for let, choice in decision.choice.items()},
+                choices=choices_of(decision),
                 budget_bytes=cap,
                 reserve_bytes=options.budget.reserve,
             )
         except BudgetError as error:
-            if error.min_bytes is None or cap is None:
+            if error.min_bytes is None:
                 raise
             placed_over = _Over(cap, error)
             asked = budget.bytes if placed_over and budget.bytes is not None else cap

@@ -1,10 +1,10 @@
 """Building programs: typed emission, and the sharing of linear values made explicit."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
-from ckpt.ir.op import OPS, Op, result_types
+from ckpt.ir.op import Op, make, result_types
 from ckpt.ir.program import Atom, Eqn, Lit, Program, SourceLine, Var
 from ckpt.ir.types import DType, Type
 
@@ -55,18 +55,18 @@ class Builder:
 
     def zero(self, type: Type) -> Var:  # noqa: A002
         """A linear zero of the shape and dtype of `type`."""
-        return self.emit(OPS["zero"](type.plain()))  # pyright: ignore[reportCallIssue]
+        return self.emit(make("zero", of=type.plain()))
 
     def sum_of(self, x: Var | None, y: Var | None) -> Var | None:
         """`x + y`, where None stands for zero."""
         if x is None or y is None:
             return y if x is None else x
-        return self.emit(OPS["add"](), x, y)
+        return self.emit(make("add"), x, y)
 
     @contextmanager
     def at(
         self, source: SourceLine | None, hint: str = "", linear_hint: str = ""
-    ) -> Iterator[None]:
+    ) -> Generator[None]:
         """Lets emitted inside carry this source line; hints name their plain and linear results."""
         before = self.source, self.hints
         self.source, self.hints = source, (hint, linear_hint)
@@ -93,7 +93,7 @@ def share_explicitly(program: Program) -> Program:
     linear = [v for v in program.bound() if v.type.linear]
     if all(uses[v] == 1 for v in linear):
         return program
-    dup, drop = OPS["dup"](), OPS["drop"]()
+    dup, drop = make("dup"), make("drop")
     rest: dict[Var, Var] = {}
     eqns: list[Eqn] = []
 

@@ -3,18 +3,18 @@
 from collections.abc import Sequence
 
 from ckpt.ir.build import Builder
-from ckpt.ir.op import HoldsPrograms
+from ckpt.ir.op import HoldsPrograms, make
 from ckpt.ir.program import Atom, Program, Var
 
 
-def inline(b: Builder, program: Program, args: Sequence[Atom]) -> tuple[Atom, ...]:
+def inline(b: Builder, program: Program, args: Sequence[Atom]) -> tuple[Var, ...]:
     """Emit a program's lets into a builder, its parameters replaced by `args`.
 
     Types are worked out anew from the arguments, so a plain program given linear arguments
     becomes linear code, or is refused.
 
     Returns:
-        Its results, as the builder's variables (or an argument, where one is returned as it is).
+        Its results, as the builder's variables.
 
     Raises:
         IRTypeError: a let refuses the types that follow from the arguments.
@@ -28,7 +28,12 @@ def inline(b: Builder, program: Program, args: Sequence[Atom]) -> tuple[Atom, ..
         with b.at(eqn.source or b.source):
             outs = b.emits(eqn.op, *map(known, eqn.ins), names=[v.name for v in eqn.outs])
         env.update(zip(eqn.outs, outs, strict=True))
-    return tuple(env[v] for v in program.outs)
+    return tuple(_stored(b, env[v]) for v in program.outs)
+
+
+def _stored(b: Builder, x: Atom) -> Var:
+    """A literal that is returned as it is needs a buffer."""
+    return x if isinstance(x, Var) else b.emit(make("broadcast", shape=(), axes=()), x)
 
 
 def inline_calls(program: Program) -> Program:
@@ -49,4 +54,4 @@ def inline_calls(program: Program) -> Program:
             else:
                 outs = b.emits(eqn.op, *ins, names=[v.name for v in eqn.outs])
         env.update(zip(eqn.outs, outs, strict=True))
-    return b.build([v for v in (env[out] for out in program.outs) if isinstance(v, Var)])
+    return b.build([_stored(b, env[v]) for v in program.outs])

@@ -274,6 +274,11 @@ def primitive(cls: _C) -> _C:
     return made
 
 
+def make(name: str, **params: Any) -> Op:
+    """An instance of a primitive by name, for code that may not import its class."""
+    return OPS[name](**params)
+
+
 def result_types(op: Op, ins: Sequence[Type]) -> tuple[Type, ...]:
     """Result types of an op on operand types that may be linear.
 

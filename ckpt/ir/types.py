@@ -40,7 +40,7 @@ class DType(enum.Enum):
         return self in (DType.I32, DType.I64)
 
     @staticmethod
-    def of(dtype: object) -> "DType":
+    def of(dtype: Any) -> "DType":
         """The DType of a NumPy dtype.
 
         Raises:
@@ -49,10 +49,10 @@ class DType(enum.Enum):
         >>> DType.of(np.float32)
         <DType.F32: 'f32'>
         """
-        found = _OF.get(np.dtype(dtype))  # pyright: ignore[reportArgumentType]
+        found = _OF.get(np.dtype(dtype))
         if found is None:
             raise IRTypeError(
-                f"dtype {np.dtype(dtype)} is not supported; "  # pyright: ignore[reportArgumentType]
+                f"dtype {np.dtype(dtype)} is not supported; "
                 "use float32, float64, int32, int64 or bool (array.astype(...) converts)"
             )
         return found

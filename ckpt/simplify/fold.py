@@ -1,7 +1,7 @@
 """Constant folding and identities that change no bit of any result."""
 
 from ckpt.ir.kernel import Map
-from ckpt.ir.op import OPS, result_types
+from ckpt.ir.op import make, result_types
 from ckpt.ir.program import Atom, Eqn, Lit, Program, Var
 from ckpt.simplify.substitution import rename
 
@@ -94,5 +94,5 @@ def _merge_rearrangements(eqn: Eqn, defs: dict[Var, Eqn]) -> Eqn:
     op = eqn.op
     if eqn.op.name == "permute":
         outer, first = (dict(o.params())["axes"] for o in (eqn.op, inner.op))
-        op = OPS["permute"](axes=tuple(first[i] for i in outer))  # pyright: ignore[reportCallIssue]
+        op = make("permute", axes=tuple(first[i] for i in outer))
     return Eqn(eqn.outs, op, inner.ins, eqn.source)

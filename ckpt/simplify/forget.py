@@ -1,7 +1,7 @@
 """Forget linearity: the program that runs, or that forward mode takes again."""
 
 from ckpt.ir.build import Builder
-from ckpt.ir.op import OPS
+from ckpt.ir.op import make
 from ckpt.ir.program import Atom, Lit, Program, Var
 
 
@@ -40,7 +40,7 @@ def forget(program: Program) -> Program:
             case "zero":
                 (z,) = eqn.outs
                 zero = Lit(0.0, z.type.dtype)
-                broadcast = OPS["broadcast"](shape=z.type.shape, axes=())  # pyright: ignore[reportCallIssue]
+                broadcast = make("broadcast", shape=z.type.shape, axes=())
                 with b.at(eqn.source):
                     env[z] = b.emit(broadcast, zero, name=z.name)
             case _:

@@ -1,6 +1,6 @@
 """Output normal form: every result in a buffer of its own."""
 
-from ckpt.ir.op import OPS
+from ckpt.ir.op import make
 from ckpt.ir.program import Eqn, Program, Var
 from ckpt.ir.storage import storage
 
@@ -27,7 +27,7 @@ def own_outputs(program: Program) -> Program:
         owns = stored[v].root is v and v not in inputs and v not in taken
         out = v if owns else Var(v.type, v.name)
         if not owns:
-            eqns.append(Eqn((out,), OPS["copy"](), (v,)))
+            eqns.append(Eqn((out,), make("copy"), (v,)))
         taken.add(out)
         outs.append(out)
     return Program(program.name, program.ins, tuple(eqns), tuple(outs))
