@@ -1,4 +1,4 @@
-"""BLAS inside numba kernels: matrix products and triangular solves on views.
+"""BLAS inside numba kernels: matrix products and triangular solves on addresses, row-major.
 
 SciPy exports its BLAS as C functions; they are given names that compiled code links against, so
 that a kernel which calls them can still be cached on disk. Nothing is allocated: the scalars
@@ -8,18 +8,16 @@ that BLAS takes by address stand on the stack.
 # numba and llvmlite describe their internals to no type checker
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
-# pyright: reportAttributeAccessIssue=false
 
 from typing import Any
 
 import llvmlite.binding as llvm
 import numpy as np
-from llvmlite import ir
 from numba import njit
-from numba.core import cgutils, types
-from numba.extending import get_cython_function_address, intrinsic
+from numba.core import types
+from numba.extending import get_cython_function_address
 
-from ckpt.ir.op import Array
+from ckpt.codegen.address import on_stack
 
 
 def _external(name: str, n_args: int) -> Any:
@@ -29,17 +27,6 @@ def _external(name: str, n_args: int) -> Any:
     return types.ExternalFunction(f"ckpt_blas_{name}", types.void(*[types.intp] * n_args))
 
 
-def _address_rule(_typing: Any, value: Any) -> Any:
-    """The address of a copy of a scalar on the stack of the calling function."""
-
-    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        place = cgutils.alloca_once_value(builder, args[0])
-        return builder.ptrtoint(place, ir.IntType(types.intp.bitwidth))
-
-    return types.intp(value), generate
-
-
-_address: Any = intrinsic(_address_rule)
 _sgemm, _dgemm = _external("sgemm", 13), _external("dgemm", 13)
 _strsm, _dtrsm = _external("strsm", 11), _external("dtrsm", 11)
 
@@ -48,74 +35,74 @@ _LOWER, _UPPER = np.uint8(ord("L")), np.uint8(ord("U"))
 _PLAIN, _TRANSPOSED = np.uint8(ord("N")), np.uint8(ord("T"))
 _UNIT = np.uint8(ord("U"))
 
+Stored = tuple[int, int, bool]
+"""A matrix in memory: the address of its first element, the elements from one row in memory to
+the next (at least the length of such a row), and whether rows in memory are its columns."""
+
 
 @njit(error_model="numpy")
-def row_step(a: Array) -> int:
-    """Elements from one row to the next if `a: f32[n,m]` has rows without gaps, else 0.
+def gemm(
+    item: int,
+    size: tuple[int, int, int],
+    alpha: float,
+    a: Stored,
+    b: Stored,
+    beta: float,
+    c: tuple[int, int],
+) -> None:
+    """`c = alpha a b + beta c`: f32[n,k], f32[k,m], f32[n,m] (or all f64).
 
-    This is what BLAS can read as it is; the transpose of such a matrix it can read too.
+    With beta = 0, whatever stood in `c` is overwritten, not multiplied.
+
+    Args:
+        item: bytes of an element, 4 or 8.
+        size: n, m and k.
+        alpha: the factor of the product.
+        a: the left operand.
+        b: the right operand.
+        beta: the factor of what stood in `c`.
+        c: the result: its address, and the elements from one of its rows to the next.
     """
-    rows, columns = a.shape
-    across, along = a.strides
-    if columns > 1 and along != a.itemsize:
-        return 0
-    if rows <= 1:
-        return max(columns, 1)
-    step = across // a.itemsize
-    return step if step * a.itemsize == across and step >= max(columns, 1) else 0
-
-
-@njit(error_model="numpy")
-def is_matrix(a: Array) -> bool:
-    """Whether BLAS can read `a` as it is, or as the transpose of a matrix."""
-    return row_step(a) > 0 or row_step(a.T) > 0
-
-
-@njit(error_model="numpy")
-def product(a: Array, b: Array, out: Array, accumulate: bool) -> None:
-    """`out = a b`, or `out += a b`: f32[n,k], f32[k,m], f32[n,m] (or all f64).
-
-    `is_matrix` holds for `a` and `b`, and the rows of `out` have no gaps. Without `accumulate`
-    whatever stood in `out` is overwritten, not multiplied by zero.
-    """
-    # BLAS is column-major: what it is told is that outᵀ = bᵀ aᵀ.
-    step_a, step_b = row_step(a), row_step(b)
-    flag_a = _address(_PLAIN if step_a > 0 else _TRANSPOSED)
-    flag_b = _address(_PLAIN if step_b > 0 else _TRANSPOSED)
-    n = _address(np.int32(a.shape[0]))
-    m = _address(np.int32(b.shape[1]))
-    k = _address(np.int32(a.shape[1]))
-    lda = _address(np.int32(step_a if step_a > 0 else row_step(a.T)))
-    ldb = _address(np.int32(step_b if step_b > 0 else row_step(b.T)))
-    ldc = _address(np.int32(row_step(out)))
-    x, y, z = a.ctypes.data, b.ctypes.data, out.ctypes.data
-    if out.itemsize == 4:
-        one, beta = _address(np.float32(1)), _address(np.float32(accumulate))
-        _sgemm(flag_b, flag_a, m, n, k, one, y, ldb, x, lda, beta, z, ldc)
+    # BLAS is column-major: what it is told is that cᵀ = bᵀ aᵀ.
+    x, y, z = a[0], b[0], c[0]
+    flag_a = on_stack(_TRANSPOSED if a[2] else _PLAIN)
+    flag_b = on_stack(_TRANSPOSED if b[2] else _PLAIN)
+    n, m, k = on_stack(np.int32(size[0])), on_stack(np.int32(size[1])), on_stack(np.int32(size[2]))
+    lda, ldb = on_stack(np.int32(max(a[1], 1))), on_stack(np.int32(max(b[1], 1)))
+    ldc = on_stack(np.int32(max(c[1], 1)))
+    if item == 4:
+        by, add = on_stack(np.float32(alpha)), on_stack(np.float32(beta))
+        _sgemm(flag_b, flag_a, m, n, k, by, y, ldb, x, lda, add, z, ldc)
     else:
-        one, beta = _address(np.float64(1)), _address(np.float64(accumulate))
-        _dgemm(flag_b, flag_a, m, n, k, one, y, ldb, x, lda, beta, z, ldc)
+        by, add = on_stack(np.float64(alpha)), on_stack(np.float64(beta))
+        _dgemm(flag_b, flag_a, m, n, k, by, y, ldb, x, lda, add, z, ldc)
 
 
 @njit(error_model="numpy")
-def solve(a: Array, x: Array, lower: bool, unit: bool) -> None:
+def trsm(
+    item: int, size: tuple[int, int], a: Stored, lower: bool, unit: bool, x: tuple[int, int]
+) -> None:
     """Solve `a y = x` in place of x: f32[n,n], f32[n,m] (or both f64).
 
-    `is_matrix` holds for `a`, and the rows of `x` have no gaps. Only the lower or upper triangle
-    of `a` is read; with `unit` its diagonal is taken to be one and not read.
+    Args:
+        item: bytes of an element, 4 or 8.
+        size: n and m.
+        a: the triangular matrix.
+        lower: the lower triangle of `a` is read, else the upper one; the other one is not.
+        unit: the diagonal of `a` is taken to be one and not read.
+        x: its address, and the elements from one of its rows to the next.
     """
     # Column-major BLAS is told to solve yᵀ aᵀ = xᵀ; a stored by rows is to it a stored aᵀ.
-    step = row_step(a)
-    side = _address(_RIGHT)
-    flag = _address(_PLAIN if step > 0 else _TRANSPOSED)
-    triangle = _address(_UPPER if lower == (step > 0) else _LOWER)
-    diagonal = _address(_UNIT if unit else _PLAIN)
-    m, n = _address(np.int32(x.shape[1])), _address(np.int32(x.shape[0]))
-    lda = _address(np.int32(step if step > 0 else row_step(a.T)))
-    ldx = _address(np.int32(row_step(x)))
-    if x.itemsize == 4:
-        one = _address(np.float32(1))
-        _strsm(side, triangle, flag, diagonal, m, n, one, a.ctypes.data, lda, x.ctypes.data, ldx)
+    address, place = a[0], x[0]
+    side = on_stack(_RIGHT)
+    triangle = on_stack(_UPPER if lower != a[2] else _LOWER)
+    flag = on_stack(_TRANSPOSED if a[2] else _PLAIN)
+    diagonal = on_stack(_UNIT if unit else _PLAIN)
+    m, n = on_stack(np.int32(size[1])), on_stack(np.int32(size[0]))
+    lda, ldx = on_stack(np.int32(max(a[1], 1))), on_stack(np.int32(max(x[1], 1)))
+    if item == 4:
+        one = on_stack(np.float32(1))
+        _strsm(side, triangle, flag, diagonal, m, n, one, address, lda, place, ldx)
     else:
-        one = _address(np.float64(1))
-        _dtrsm(side, triangle, flag, diagonal, m, n, one, a.ctypes.data, lda, x.ctypes.data, ldx)
+        one = on_stack(np.float64(1))
+        _dtrsm(side, triangle, flag, diagonal, m, n, one, address, lda, place, ldx)
