@@ -1,0 +1,216 @@
+"""The policy "auto": bounds and searches that improve one answer until it is told to stop.
+
+It keeps the best plan and the best bound at every moment.  A deadline, the work limit, Ctrl-C or a
+failing engine ends an engine and never loses them.  With a work limit and no time limit, the answer
+is a function of the problem and the seed.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from policies.compact import compact_of
+from policies.cutbound import CutBounder
+from policies.decision import Decision, Status
+from policies.errors import Infeasible
+from policies.evaluate import simulate
+from policies.floor import floor
+from policies.judge import judged
+from policies.lifetimes import to_sequence
+from policies.policy import Limits, Progress, Step, register
+from policies.recompute_sets import SetSearch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from policies.compact import Compact
+    from policies.problem import Problem
+
+__all__ = ["Incumbent", "auto"]
+
+ENOUGH = 1e-6
+"""A gap below this fraction of the step time is not worth more work."""
+
+
+class Incumbent:
+    """The best plan and the best bound so far, and when to stop.
+
+    Args:
+        problem: The compact problem, with its budget.
+        limits: When to stop.
+        progress: Is called with news.
+    """
+
+    def __init__(self, problem: Compact, limits: Limits, progress: Progress | None) -> None:
+        """Start with no plan and the bound that every task runs once."""
+        self.problem = problem
+        self.limits = limits
+        self.progress = progress
+        self.began = time.perf_counter()
+        self.work = 0.0
+        self.base = float(problem.seconds.sum())
+        self.sequence: NDArray[np.int64] | None = None
+        self.seconds = float("inf")
+        self.peak = 0
+        self.bound = self.base
+        self.engine = "every task runs once"
+        self.interrupted = False
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.perf_counter() - self.began
+
+    @property
+    def gap(self) -> float:
+        """Seconds above the bound as a fraction of the bound; infinite without a plan."""
+        if self.sequence is None:
+            return float("inf")
+        return (self.seconds - self.bound) / self.bound if self.bound > 0 else 0.0
+
+    def left(self) -> float:
+        """Return the seconds (or, without a time limit, the work in milliseconds) left."""
+        rest = (self.limits.work - self.work) / 1000.0
+        if self.limits.time_seconds is not None:
+            rest = min(self.limits.time_seconds - self.elapsed, max(rest, 1.0))
+        return rest
+
+    def done(self) -> bool:
+        """Tell whether to stop."""
+        return self.interrupted or self.gap <= ENOUGH or self.left() <= 0
+
+    def offer(self, sequence: NDArray[np.int64], engine: str) -> bool:
+        """Take a plan if the referee finds that it fits and is the best."""
+        outcome = simulate(self.problem, sequence)
+        if outcome.peak > self.problem.budget or outcome.seconds >= self.seconds:
+            return False
+        self.sequence, self.seconds, self.peak = sequence, outcome.seconds, outcome.peak
+        self.tell(engine)
+        return True
+
+    def prove(self, extra_seconds: float, engine: str) -> None:
+        """Take a bound on the seconds of recomputation if it is the best."""
+        if self.base + extra_seconds > self.bound:
+            self.bound, self.engine = self.base + extra_seconds, engine
+            self.tell(engine)
+
+    def tell(self, engine: str) -> None:
+        """Report progress."""
+        if self.progress is not None:
+            found = self.sequence is not None
+            self.progress(
+                Step(
+                    self.elapsed,
+                    engine,
+                    self.seconds if found else None,
+                    self.bound,
+                    self.peak if found else None,
+                )
+            )
+
+
+@register("auto")
+def auto(problem: Problem, *, limits: Limits, progress: Progress | None = None) -> Decision:
+    """Find a plan near the optimum, and prove how near.
+
+    Args:
+        problem: With its options chosen.
+        limits: When to stop.
+        progress: Is called whenever the plan or the bound improves.
+
+    Returns:
+        The best plan found, with the best bound proved.
+
+    Raises:
+        Infeasible: proved, or nothing found within the limits.
+
+    >>> import networkx as nx
+    >>> from policies.problem import Problem
+    >>> graph = nx.DiGraph()
+    >>> for task, size in [("a", 4), ("b", 8), ("c", 1), ("d", 2)]:
+    ...     graph.add_node(task, seconds=1, bytes=size)
+    >>> graph.add_edges_from([("a", "b"), ("b", "c"), ("a", "d"), ("c", "d")])
+    >>> auto(Problem(graph, budget=12, first_order=("a", "b", "c", "d")), limits=Limits()).seconds
+    5.0
+    """
+    budget = problem.limit.resolve(problem)
+    compact = compact_of(problem, budget)
+    best = Incumbent(compact, limits, progress)
+    try:
+        _solve(best, problem.calls)
+    except KeyboardInterrupt:
+        best.interrupted = True
+        if best.sequence is None:
+            raise
+    if best.sequence is None:
+        least = floor(problem)
+        raise Infeasible(
+            budget,
+            lower_bound_bytes=least.bytes,
+            witness=least.witness,
+            task=least.task,
+            proved=budget < least.bytes,
+        )
+    return judged(
+        problem,
+        [compact.tasks[t] for t in best.sequence],
+        policy="auto",
+        budget_bytes=budget,
+        bound_seconds=best.bound,
+        bound_engine=best.engine,
+        status=Status.TIME_LIMIT if best.interrupted else Status.FEASIBLE,
+        solve_seconds=best.elapsed,
+    )
+
+
+def _solve(best: Incumbent, calls: float) -> None:
+    """Run the engines, quick ones first."""
+    problem = best.problem
+    bounder = CutBounder(problem)
+    baseline = bounder.moments.baseline
+    everything = np.arange(problem.n, dtype=np.int64)
+    if not problem.n or (bool(problem.hold.all()) and int(baseline.max()) <= problem.budget):
+        best.offer(everything, "save all")
+        return
+    bound = bounder.bound(problem.budget)
+    if not problem.free_order:
+        best.prove(bound.seconds, "min cut at one stage")
+    natural = bounder.network.natural_price()
+    price = 3.0 * (bound.price if bound.price > 0 else natural)
+    search = SetSearch(problem, baseline, best.limits.seed, price, calls)
+    search.start(np.zeros((0, 2), np.int64))
+    stale = 0
+    round_ = 0
+    while not best.done() and stale < 3:
+        heat = (0.5, 1.5, 0.3, 3.0)[round_ % 4]
+        improved = _anneal(best, search, heat)
+        stale = 0 if improved else stale + 1
+        round_ += 1
+
+
+def _anneal(best: Incumbent, search: SetSearch, heat: float) -> bool:
+    """One annealing from the current plan; tell whether the best plan improved by much."""
+    n = best.problem.n
+    per_unit = max(1.0, 60_000.0 / (1500.0 + n))
+    rounds = 24
+    work = min(best.left() * 1000.0, 400.0 + n)
+    steps = max(100, int(work * per_unit / rounds))
+    cool = 0.004
+    before = best.seconds
+    factor = (cool / heat) ** (1.0 / rounds)
+    for r in range(rounds):
+        if best.limits.time_seconds is not None and best.left() <= 0:
+            break
+        search.run(steps, heat * factor**r, heat * factor ** (r + 1))
+        best.work += steps / per_unit
+        if search.plan.num[2] == 0 and search.plan.excess == 0:
+            break
+    search.fill()
+    if search.best_seconds < np.inf:
+        search.start(search.best_pairs())
+        search.fill()
+        best.offer(to_sequence(n, search.best_pairs()), "recompute sets")
+    return best.seconds < before * (1 - 1e-4) or best.seconds == np.inf
