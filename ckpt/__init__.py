@@ -1,1 +1,128 @@
-"""ckpt: give a function and a byte budget, get the gradient program that fits."""
+"""ckpt: give a function and a byte budget, get the gradient program that fits.
+
+>>> import ckpt, numpy as np
+>>> step = ckpt.value_and_grad(lambda w, x: np.sum(np.tanh(x @ w)), budget="1MiB")
+>>> value, grad = step(np.ones((3, 2)), np.ones((4, 3)))
+>>> round(float(value), 3), grad.shape, step.plan.peak_bytes < 2**20
+(7.96, (3, 2), True)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ckpt.ad.transpose import transpose
+    from ckpt.ad.unzip import unzip
+    from ckpt.api.custom import custom_jvp, custom_vjp
+    from ckpt.api.derivatives import jvp, linearize, vjp
+    from ckpt.api.gradient import compile, grad, value_and_grad  # noqa: A004
+    from ckpt.api.pins import recompute, save
+    from ckpt.api.stage import Staged, partial_eval
+    from ckpt.api.step import Step
+    from ckpt.choice import Budget, Choice, Decision, Limits
+    from ckpt.codegen.executable import Executable
+    from ckpt.cost.device import Device
+    from ckpt.errors import (
+        ArgumentError,
+        BudgetError,
+        CkptError,
+        CodegenError,
+        IRTypeError,
+        LinearityError,
+        ParseError,
+        PlanError,
+        TraceError,
+        UnsupportedOpError,
+    )
+    from ckpt.frontends.numpy import Spec, trace
+    from ckpt.ir.program import Program
+    from ckpt.plan.plan import Plan
+
+_HOME = {
+    "ArgumentError": "ckpt.errors",
+    "Budget": "ckpt.choice",
+    "BudgetError": "ckpt.errors",
+    "Choice": "ckpt.choice",
+    "CkptError": "ckpt.errors",
+    "CodegenError": "ckpt.errors",
+    "Decision": "ckpt.choice",
+    "Device": "ckpt.cost.device",
+    "Executable": "ckpt.codegen.executable",
+    "IRTypeError": "ckpt.errors",
+    "Limits": "ckpt.choice",
+    "LinearityError": "ckpt.errors",
+    "ParseError": "ckpt.errors",
+    "Plan": "ckpt.plan.plan",
+    "PlanError": "ckpt.errors",
+    "Program": "ckpt.ir.program",
+    "Spec": "ckpt.frontends.numpy",
+    "Staged": "ckpt.api.stage",
+    "Step": "ckpt.api.step",
+    "TraceError": "ckpt.errors",
+    "UnsupportedOpError": "ckpt.errors",
+    "compile": "ckpt.api.gradient",
+    "custom_jvp": "ckpt.api.custom",
+    "custom_vjp": "ckpt.api.custom",
+    "grad": "ckpt.api.gradient",
+    "jvp": "ckpt.api.derivatives",
+    "linearize": "ckpt.api.derivatives",
+    "partial_eval": "ckpt.api.stage",
+    "recompute": "ckpt.api.pins",
+    "save": "ckpt.api.pins",
+    "trace": "ckpt.frontends.numpy",
+    "transpose": "ckpt.ad.transpose",
+    "unzip": "ckpt.ad.unzip",
+    "value_and_grad": "ckpt.api.gradient",
+    "vjp": "ckpt.api.derivatives",
+}
+"""Where each public name lives: imported when it is first used, so that `import ckpt` is quick."""
+
+__all__ = [
+    "ArgumentError",
+    "Budget",
+    "BudgetError",
+    "Choice",
+    "CkptError",
+    "CodegenError",
+    "Decision",
+    "Device",
+    "Executable",
+    "IRTypeError",
+    "Limits",
+    "LinearityError",
+    "ParseError",
+    "Plan",
+    "PlanError",
+    "Program",
+    "Spec",
+    "Staged",
+    "Step",
+    "TraceError",
+    "UnsupportedOpError",
+    "compile",
+    "custom_jvp",
+    "custom_vjp",
+    "grad",
+    "jvp",
+    "linearize",
+    "partial_eval",
+    "recompute",
+    "save",
+    "trace",
+    "transpose",
+    "unzip",
+    "value_and_grad",
+    "vjp",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ckpt' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

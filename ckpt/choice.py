@@ -5,7 +5,7 @@ an order (which lets to run, in which a let may stand more than once) and, deriv
 choice per let.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
@@ -44,6 +44,7 @@ __all__ = [
     "budget_error",
     "choices_of",
     "decide",
+    "decide_stages",
     "evaluate",
     "fixed_bytes",
     "format_bytes",
@@ -54,6 +55,7 @@ __all__ = [
     "running_lets",
     "running_order",
     "solve",
+    "stages_of",
 ]
 
 ALIGNMENT_BYTES = 64
@@ -203,6 +205,76 @@ def decide(
         return solve(problem, policy=policy, limits=limits or Limits(), progress=progress)
     except Infeasible as error:
         raise budget_error(program, error) from error
+
+
+def stages_of(
+    program: Program, unknown: Sequence[bool], costs: CostModel, budget: Budget
+) -> Problem:
+    """The dataflow graph of a program in two stages: what its known inputs determine, and the rest.
+
+    Known inputs are tasks too, `("in", i)`, that take no time and cannot run again: when the
+    late stage needs one, its bytes cross as those of any other value.
+    """
+    stored = storage(program)
+    graph: nx.DiGraph[Hashable] = nx.DiGraph()
+    owner: dict[Var, Hashable] = {}
+    late: set[Var] = set()
+    for i, (v, is_late) in enumerate(zip(program.ins, unknown, strict=True)):
+        if is_late:
+            late.add(v)
+            continue
+        owner[v] = ("in", i)
+        graph.add_node(("in", i), seconds=0.0, values=(Value(v, v.type.nbytes),), effects=True)
+    pins = pins_of(program, stored)
+    tasks: dict[bool, list[Hashable]] = {False: list(graph), True: []}
+    for let, eqn in enumerate(program.eqns):
+        is_late = any(x in late for x in eqn.ins)
+        late.update(eqn.outs if is_late else ())
+        if not eqn.outs or is_view(eqn, stored):
+            continue
+        pinned = any(pins[v].kind == "save" for v in eqn.outs if v in pins)
+        graph.add_node(
+            let,
+            seconds=costs.seconds(eqn),
+            values=tuple(Value(v, v.type.nbytes) for v in eqn.outs),
+            stage="unknown" if is_late else "known",
+            effects=eqn.op.effects or pinned,
+        )
+        tasks[is_late].append(let)
+        owner.update((v, let) for v in eqn.outs)
+        reads: dict[Hashable, list[Var]] = {}
+        for root in dict.fromkeys(stored[x].root for x in eqn.ins if isinstance(x, Var)):
+            if root in owner:
+                reads.setdefault(owner[root], []).append(root)
+        for maker, named in reads.items():
+            graph.add_edge(maker, let, reads=tuple(named))
+    return Problem(graph, budget=budget, first_order=(*tasks[False], *tasks[True]))
+
+
+def decide_stages(
+    program: Program,
+    unknown: Sequence[bool],
+    costs: CostModel,
+    budget: Budget,
+    *,
+    policy: str = "staging",
+) -> Decision:
+    """Ask a policy which known values to keep for the late stage.
+
+    Raises:
+        BudgetError: what must cross takes more than the budget.
+    """
+    try:
+        return solve(stages_of(program, unknown, costs, budget), policy=policy)
+    except Infeasible as error:
+        crossing = tuple((v.name if isinstance(v, Var) else str(v), n) for v, n in error.witness)
+        shown = "\n".join(f"  {format_bytes(n):>12}  {name}" for name, n in crossing)
+        raise BudgetError(
+            f"the values that must cross take {format_bytes(error.lower_bound_bytes)}:\n{shown}\n"
+            "Raise the budget, or let the late stage receive them as arguments.",
+            lower_bound_bytes=error.lower_bound_bytes,
+            witness=crossing,
+        ) from error
 
 
 def running_order(decision: Decision) -> tuple[int, ...]:
