@@ -21,17 +21,13 @@ class Axes:
 
     def merged(self) -> int | None:
         """The one stride that walks through all axes in order, or None when there is none."""
-        step: int | None = None
-        for n, stride in zip(reversed(self.sizes), reversed(self.strides), strict=True):
-            if n == 1:
-                continue
-            if step is None:
-                first, step = stride, stride * n
-            elif stride != step:
-                return None
-            else:
-                step *= n
-        return 0 if step is None else first  # pyright: ignore[reportPossiblyUnbound]
+        walked = [(n, s) for n, s in zip(self.sizes, self.strides, strict=True) if n != 1]
+        if any(
+            outer != inner * n
+            for (_, outer), (n, inner) in zip(walked, walked[1:], strict=False)
+        ):
+            return None
+        return walked[-1][1] if walked else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,108 @@
+"""From signatures to machine code: in memory, from disk, or compiled now."""
+
+import hashlib
+import importlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import resources
+from threading import RLock
+from time import perf_counter
+from typing import Literal
+
+from ckpt.codegen import cache as disk
+from ckpt.codegen.compile import Compiled, compile_function, compile_ir, load, machine
+from ckpt.codegen.kernels import GemmKernel, LibraryKernel, MapKernel, ReduceKernel, Signature
+from ckpt.codegen.llvm_loops import gemm_ir, map_ir, reduce_ir
+from ckpt.codegen.numba_source import function_of, source_of
+from ckpt.ir.kernel import Library
+from ckpt.errors import CodegenError
+
+Route = Literal["llvm", "numba"]
+"""Which printer makes the code of map, reduce and gemm kernels; the results are the same bits."""
+
+Progress = Callable[[int, int, str], None]
+"""Told how many kernels are done, of how many, and the name of the next."""
+
+PATIENCE_SECONDS = 2.0
+"""Compilation that takes longer than this is reported."""
+
+_done: dict[tuple[Signature, Route], Compiled] = {}
+_lock = RLock()
+
+
+def kernel_text(kernel: Signature, route: Route = "llvm") -> str:
+    """The source of a kernel: LLVM IR or Python."""
+    if route == "numba" or isinstance(kernel, LibraryKernel):
+        return source_of(kernel, _symbol(kernel))
+    match kernel:
+        case MapKernel():
+            return map_ir(kernel)
+        case ReduceKernel():
+            return reduce_ir(kernel)
+        case GemmKernel():
+            return gemm_ir(kernel)
+
+
+def build(
+    kernels: Sequence[Signature], route: Route = "llvm", progress: Progress | None = None
+) -> list[Compiled]:
+    """Machine code for each signature.
+
+    Args:
+        kernels: signatures; one that was built before in this process is not built again.
+        route: which printer to use.
+        progress: told about every further kernel once compiling has taken two seconds.
+
+    Raises:
+        CodegenError: a kernel does not compile; the message carries its source.
+    """
+    importlib.import_module("ckpt.codegen.blas")  # names the functions that kernels link against
+    began = perf_counter()
+    built: list[Compiled] = []
+    for i, kernel in enumerate(kernels):
+        if progress is not None and perf_counter() - began > PATIENCE_SECONDS:
+            progress(i, len(kernels), kernel.name)
+        with _lock:
+            found = _done.get((kernel, route))
+            if found is None:
+                found = _done[kernel, route] = _build(kernel, route)
+        built.append(found)
+    return built
+
+
+def _build(kernel: Signature, route: Route) -> Compiled:
+    text = kernel_text(kernel, route)
+    python = route == "numba" or isinstance(kernel, LibraryKernel)
+    key = disk.key_of("python" if python else "llvm", text, _beyond(kernel, python), machine())
+    kept = disk.read(key)
+    symbol = _symbol(kernel)
+    if kept is not None:
+        return load(symbol, kept)
+    if python:
+        made = compile_function(symbol, function_of(kernel, text, symbol), text)
+    else:
+        made = compile_ir(kernel.name, text)
+    if made.object is not None:
+        disk.write(key, made.object)
+    return made
+
+
+def _symbol(kernel: Signature) -> str:
+    """A name that no other kernel has, in this process or another."""
+    return f"{kernel.name}_{hashlib.sha256(repr(kernel).encode()).hexdigest()[:12]}"
+
+
+def _beyond(kernel: Signature, python: bool) -> str:
+    """What a kernel made from Python depends on besides its own text: the files that it calls."""
+    if not python:
+        return ""
+    return _library_text() if isinstance(kernel, LibraryKernel) else ""
+
+
+@cache
+def _library_text() -> str:
+    """The text of every file that hand-written kernels are made of."""
+    package = resources.files("ckpt.codegen")
+    files = [*package.iterdir(), *package.joinpath("library").iterdir()]
+    named = sorted((f.name, f) for f in files if f.name.endswith(".py"))
+    return "\n".join(f.read_text("utf-8") for _, f in named)

@@ -1,0 +1,132 @@
+"""A plan as a table that a few machine instructions can run: kernels, and a record per call."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ckpt.codegen.calls import Address, Call, calls_of
+from ckpt.codegen.kernels import Signature
+from ckpt.ir.layout import Layout
+from ckpt.ir.program import Lit, Program, Var
+from ckpt.ir.storage import storage
+from ckpt.plan.plan import Plan, Run
+from ckpt.plan.schedule import Place
+
+Ints = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Calls in order, with addresses relative to buffers whose places are known per run.
+
+    Buffers are numbered: the arena, the constants, then inputs, then outputs.
+
+    Attributes:
+        kernels: the distinct kernels.
+        which: per call, its kernel.
+        starts: per call, the first word of its record.
+        words: all records, one after another; a word that is an address holds the bytes from the
+            start of its buffer.
+        patched: the words that are addresses.
+        buffers: of each patched word, the number of its buffer.
+        constants: the bytes of literal operands, eight each.
+    """
+
+    kernels: tuple[Signature, ...]
+    which: Ints
+    starts: Ints
+    words: Ints
+    patched: Ints
+    buffers: Ints
+    constants: Ints
+
+
+ARENA, CONSTANTS, FIRST_INPUT = 0, 1, 2
+
+
+def table_of(program: Program, plan: Plan) -> Table:
+    """Lay out the calls of every step of a plan.
+
+    Raises:
+        CodegenError: a let has no kernel.
+    """
+    stored = storage(program)
+    calls: dict[int, list[Call]] = {}
+    kernels: dict[Signature, int] = {}
+    constants: dict[bytes, int] = {}
+    which: list[int] = []
+    starts: list[int] = []
+    words: list[int] = []
+    patched: list[int] = []
+    buffers: list[int] = []
+    for step in plan.steps:
+        eqn = program.eqns[step.let]
+        if step.let not in calls:  # every run of a let makes the same calls
+            layouts = [
+                stored[x].layout if isinstance(x, Var) else Layout.contiguous(())
+                for x in eqn.ins
+            ]
+            calls[step.let] = calls_of(eqn, layouts)
+        place = _placer(program, plan, step, constants)
+        for call in calls[step.let]:
+            which.append(kernels.setdefault(call.kernel, len(kernels)))
+            starts.append(len(words))
+            for word in call.words:
+                if isinstance(word, Address):
+                    buffer, offset = place(word)
+                    patched.append(len(words))
+                    buffers.append(buffer)
+                    words.append(offset)
+                else:
+                    words.append(word)
+    return Table(
+        kernels=tuple(kernels),
+        which=np.array(which, np.int64),
+        starts=np.array(starts, np.int64),
+        words=np.array(words, np.int64),
+        patched=np.array(patched, np.int64),
+        buffers=np.array(buffers, np.int64),
+        constants=np.frombuffer(b"".join(constants) or bytes(8), np.int64).copy(),
+    )
+
+
+def _placer(
+    program: Program, plan: Plan, step: Run, constants: dict[bytes, int]
+) -> Callable[[Address], tuple[int, int]]:
+    """Where operands, results and scratch of a step stand: a buffer and bytes from its start."""
+    ins = program.eqns[step.let].ins
+    first_output = FIRST_INPUT + len(program.ins)
+
+    def slot(number: int, offset: int) -> tuple[int, int]:
+        at = plan.slots[number]
+        if at.place is Place.ARENA:
+            return ARENA, at.offset + offset
+        first = FIRST_INPUT if at.place is Place.INPUT else first_output
+        return first + at.offset, offset
+
+    def place(address: Address) -> tuple[int, int]:
+        if address.kind == "scratch":
+            return ARENA, step.scratch_offset + address.offset
+        if address.kind == "out":
+            return slot(step.writes[address.number], address.offset)
+        x = ins[address.number]
+        if isinstance(x, Lit):
+            return CONSTANTS, 8 * constants.setdefault(_bytes(x), len(constants))
+        return slot(step.reads[address.number], address.offset)
+
+    return place
+
+
+def _bytes(x: Lit) -> bytes:
+    """A literal as it stands in memory, padded to eight bytes."""
+    return x.dtype.numpy.type(x.value).tobytes().ljust(8, b"\0")
+
+
+def entries(table: Table, functions: Sequence[int], words: Ints) -> Ints:
+    """Per call: the address of its kernel and the address of its record."""
+    made = np.empty((len(table.which), 2), np.int64)
+    made[:, 0] = np.array(functions, np.int64)[table.which] if len(functions) else 0
+    made[:, 1] = words.ctypes.data + 8 * table.starts
+    return made
