@@ -161,6 +161,10 @@ class Rules:
             np.testing.assert_allclose(same, out, tolerance, tolerance, err_msg=str(sample.op))
         assert sample.op.cost(*sample.ins).flops >= 0
 
+    def run(self, op: Op, args: Sequence[Array]) -> tuple[Array, ...]:
+        """The results of the hand-written kernel."""
+        return run_library(op, args)
+
     def kernel(self, sample: Sample, rtol: float | None = None) -> None:
         """The hand-written kernel against `impl`, on contiguous and on strided operands."""
         args = sample.draw()
