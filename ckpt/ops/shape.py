@@ -1,4 +1,4 @@
-"""Another shape for the same elements: reshape, permute, flip, slice; mostly views."""
+"""The same elements in another arrangement, fewer of them, or zeros between them."""
 
 from collections.abc import Iterable, Sequence
 from math import prod
@@ -7,27 +7,14 @@ import numpy as np
 
 from ckpt.ir import kernel
 from ckpt.ir.build import Builder
-from ckpt.ir.kernel import Kernel, NoKernel
+from ckpt.ir.kernel import Kernel
 from ckpt.ir.layout import Layout
 from ckpt.ir.op import Array, Cost, Linear, Sample, Tangents, primitive, require
 from ckpt.ir.program import Atom
 from ckpt.ir.types import DType, Type
+from ckpt.ops.view import View
 
 Ints = tuple[int, ...]
-
-
-class _View(Linear):
-    """An op whose result is always a view of its operand, so that nothing runs."""
-
-    __slots__ = ()
-
-    def cost(self, *ins: Type) -> Cost:
-        del ins
-        return Cost(0, 0, 0)
-
-    def lower(self, *ins: Type) -> Kernel:
-        del ins
-        return NoKernel("the result is a view of the operand")
 
 
 @primitive
@@ -76,7 +63,7 @@ class Reshape(Linear):
 
 
 @primitive
-class Permute(_View):
+class Permute(View):
     """Reorder axes.   a[*s] -> a[s[axes[0]], s[axes[1]], ...], always a view."""
 
     axes: Ints
@@ -110,7 +97,7 @@ class Permute(_View):
 
 
 @primitive
-class Flip(_View):
+class Flip(View):
     """Reverse axes.   a[*s] -> a[*s], always a view."""
 
     axes: Ints
@@ -147,7 +134,7 @@ class Flip(_View):
 
 
 @primitive
-class Slice(_View):
+class Slice(View):
     """Every step-th element from start to stop, per axis.   a[*s] -> a[*t], always a view."""
 
     start: Ints
@@ -224,6 +211,9 @@ class Pad(Linear):
     def _span(self, shape: Ints) -> Ints:
         return tuple(n + max(n - 1, 0) * k for n, k in zip(shape, self.interior, strict=True))
 
+    def _window(self) -> tuple[Ints, Ints]:
+        return self.low, tuple(k + 1 for k in self.interior)
+
     def impl(self, *ins: Array) -> Array:
         t = self.type(Type(ins[0].shape, DType.of(ins[0].dtype)))
         out = np.zeros(t.shape, ins[0].dtype)
@@ -235,8 +225,10 @@ class Pad(Linear):
         return Cost(0, ins[0].nbytes, self.type(*ins).nbytes)
 
     def lower(self, *ins: Type) -> Kernel:
-        del ins
-        return kernel.Library("pad", (self.low, self.interior))
+        if not ins[0].shape:
+            return kernel.Copy()
+        window = self._window()
+        return kernel.Library("pad", window_in(self.type(*ins).shape, *window))
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         (ct,) = cts
@@ -244,7 +236,8 @@ class Pad(Linear):
             return [None]
         span = self._span(ins[0].type.shape)
         stop = tuple(low + n for low, n in zip(self.low, span, strict=True))
-        return [b.emit(Slice(self.low, stop, tuple(k + 1 for k in self.interior)), ct)]
+        start, step = self._window()
+        return [b.emit(Slice(start, stop, step), ct)]
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
@@ -254,6 +247,13 @@ class Pad(Linear):
         yield Sample(cls((1, 0), (1, 0), (2, 1)), (Type((0, 3), DType.F32),))
         yield Sample(cls((1,), (1,), (0,)), (Type((3,), DType.I64),))
         yield Sample(cls((1,), (1,), (0,)), (Type((3,), DType.BOOL),))
+
+
+def window_in(shape: Ints, start: Ints, step: Ints) -> tuple[int, Ints]:
+    """Offset and strides, in elements, of every step-th element of a contiguous array."""
+    strides = Layout.contiguous(shape).strides
+    offset = sum(i * s for i, s in zip(start, strides, strict=True))
+    return offset, tuple(k * s for k, s in zip(step, strides, strict=True))
 
 
 def _reshaped_strides(shape: Ints, strides: Ints, new: Ints) -> Ints | None:

@@ -1,0 +1,14 @@
+"""The kernel of `pad`."""
+
+from numba import njit
+
+from ckpt.codegen.library.window import Ints, window_of
+from ckpt.ir.op import Array
+
+
+@njit(nogil=True, error_model="numpy")
+def pad(x: Array, out: Array, offset: int, strides: Ints) -> None:
+    """Fill with zeros, then copy `x` into the window."""
+    out[...] = 0
+    if x.size:
+        window_of(out, x.shape, offset, strides)[...] = x
