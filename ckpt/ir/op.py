@@ -12,6 +12,7 @@ Linearity is not each rule's business: `linear_in` lists the sets of operands in
 jointly linear, and `result_types` turns that into a type rule.
 """
 
+import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -276,7 +277,13 @@ def primitive(cls: _C) -> _C:
 
 def make(name: str, **params: Any) -> Op:
     """An instance of a primitive by name, for code that may not import its class."""
-    return OPS[name](**params)
+    return primitives()[name](**params)
+
+
+def primitives() -> dict[str, type[Op]]:
+    """Every primitive, by name; they register when `ckpt.ops`, a layer above, is imported."""
+    importlib.import_module("ckpt.ops")
+    return OPS
 
 
 def result_types(op: Op, ins: Sequence[Type]) -> tuple[Type, ...]:

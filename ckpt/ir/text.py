@@ -17,7 +17,7 @@ from dataclasses import fields
 from typing import Any
 
 from ckpt.errors import CkptError, ParseError
-from ckpt.ir.op import OPS, Op, result_types
+from ckpt.ir.op import Op, primitives, result_types
 from ckpt.ir.program import Atom, Eqn, Lit, Program, Var
 from ckpt.ir.types import DType, Space, Type
 
@@ -290,7 +290,7 @@ class _Parser:
         # or a let without results.
         if kind != "name" or self._peek(1) in (":", "=", ","):
             return False
-        return not (self._peek() in OPS and self._starts_line())
+        return not (self._peek() in primitives() and self._starts_line())
 
     def _starts_line(self) -> bool:
         return "\n" in self.text[self.tokens[self.at - 1][2] : self._where()]
@@ -336,7 +336,7 @@ class _Parser:
 
     def _op(self) -> Op:
         where, name = self._where(), self._word()
-        if name not in OPS:
+        if name not in primitives():
             raise self._error(f"{name} is not a primitive", where)
         params: dict[str, Any] = {}
         if self._peek() == "[":
@@ -345,10 +345,10 @@ class _Parser:
                 key = self._word()
                 self._next("=")
                 params[key] = self._value()
-        known = [f.name for f in fields(OPS[name])]  # pyright: ignore[reportArgumentType]
+        known = [f.name for f in fields(primitives()[name])]  # pyright: ignore[reportArgumentType]
         if sorted(params) != sorted(known):
             raise self._error(f"{name} has parameters {known}, found {list(params)}", where)
-        return OPS[name](**params)
+        return primitives()[name](**params)
 
     def _value(self) -> Any:
         """A parameter: a program, type, dtype, or a Python literal."""
