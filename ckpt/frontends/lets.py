@@ -6,6 +6,7 @@ broadcasts, and are the only place that knows how.
 
 from collections.abc import Sequence
 from math import prod
+from typing import Any
 
 from ckpt.frontends.lift import lift
 from ckpt.frontends.tracer import Tracer
@@ -67,6 +68,12 @@ def cast(x: Tracer, dtype: DType) -> Tracer:
     if x.type.dtype is dtype:
         return Tracer(x.scope, x.atom) if x.weak else x
     return emit(Cast(dtype), x)
+
+
+def array(x: Any) -> Tracer:
+    """The value in the innermost trace, with a dtype of its own even if it was a Python number."""
+    x = lift(x)
+    return cast(x, x.type.dtype)
 
 
 def reshape(x: Tracer, shape: Shape) -> Tracer:

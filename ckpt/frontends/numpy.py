@@ -20,7 +20,17 @@ from typing import Any
 import optree
 
 from ckpt.errors import TraceError
-from ckpt.frontends import selection, ufuncs
+from ckpt.frontends import (
+    creation,
+    diagonals,
+    indexing,
+    joining,
+    padding,
+    reductions,
+    selection,
+    shapes,
+    ufuncs,
+)
 from ckpt.frontends.arguments import NAMESPACE, Arguments, Spec, take_apart
 from ckpt.frontends.lets import stored
 from ckpt.frontends.lift import has_tracer, lift
@@ -33,7 +43,7 @@ from ckpt.ir.types import Type
 
 __all__ = ["Arguments", "Spec", "Traced", "Tracer", "emit_program", "has_tracer", "take_apart"]
 
-RULES = (ufuncs, selection)
+RULES = (*(ufuncs, selection, reductions, shapes, joining, padding, diagonals, creation, indexing),)
 """The modules that fill the tables; importing them is what makes functions traceable."""
 
 

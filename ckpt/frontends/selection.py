@@ -6,8 +6,7 @@ import numpy as np
 
 from ckpt.frontends import refusals
 from ckpt.frontends.dispatch import rule_of
-from ckpt.frontends.lets import cast, number
-from ckpt.frontends.lift import lift
+from ckpt.frontends.lets import array, cast, number
 from ckpt.frontends.promotion import converted, operand, promoted
 from ckpt.frontends.tracer import Tracer
 from ckpt.frontends.ufuncs import elementwise
@@ -69,13 +68,12 @@ def nan_to_num(
 ) -> Any:
     """`np.nan_to_num`: finite numbers in place of NaN and infinities."""
     del copy
-    x = lift(x)
+    x = array(x)
     if not x.type.dtype.is_float:
         return x
     limits = np.finfo(x.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
-    x = cast(x, x.type.dtype)
     for bad, value in ((np.isnan(x), nan), (x == np.inf, high), (x == -np.inf, low)):
         x = where(bad, converted(operand(value), x.type.dtype), x)
     return x
@@ -99,7 +97,7 @@ def allclose(a: Any, b: Any, rtol: Any = 1e-5, atol: Any = 1e-8, equal_nan: bool
 @rule_of(np.array_equal)
 def array_equal(a1: Any, a2: Any, equal_nan: bool = False) -> Any:
     """`np.array_equal`: as a traced bool where shapes agree."""
-    a1, a2 = lift(a1), lift(a2)
+    a1, a2 = array(a1), array(a2)
     if a1.shape != a2.shape:
         return False
     same: Any = a1 == a2
@@ -124,8 +122,7 @@ def isneginf(x: Any, out: None = None) -> Any:
 def round(a: Any, decimals: int = 0, out: None = None) -> Any:  # noqa: A001
     """`np.round`: to the nearest, ties to even, after scaling by a power of ten."""
     del out
-    x = lift(a)
-    x = cast(x, x.type.dtype)
+    x = array(a)
     if x.type.dtype is DType.BOOL:
         refusals.refuse_parameter("np.round", "bool operands", "convert with astype before")
     if x.type.dtype.is_integer:
@@ -150,7 +147,7 @@ def fix(x: Any, out: None = None) -> Any:
 @rule_of(np.sinc)
 def sinc(x: Any) -> Any:
     """`np.sinc`: sin(πx) / (πx), one at zero."""
-    x = lift(x)
+    x = array(x)
     if not x.type.dtype.is_float:
         x = cast(x, DType.F64)
     angle = np.where(x == 0, number(1e-20, x.type.dtype), x) * np.pi  # as NumPy has it

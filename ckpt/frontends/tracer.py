@@ -13,7 +13,6 @@ from ckpt.errors import TraceError
 from ckpt.frontends import refusals
 from ckpt.frontends.dispatch import call_function, call_ufunc
 from ckpt.frontends.tracing import Trace, is_open
-from ckpt.ir.op import Array
 from ckpt.ir.program import Atom
 from ckpt.ir.types import DType, Type
 
@@ -313,6 +312,12 @@ class Tracer:
         """Zeros: there are no complex dtypes."""
         return np.zeros_like(self)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
+    def conj(self) -> "Tracer":
+        """The value itself: there are no complex dtypes."""
+        return self
+
+    conjugate = conj
+
     def astype(self, dtype: Any, **kwargs: Any) -> "Tracer":
         """The same values in another dtype."""
         from ckpt.frontends.creation import astype
@@ -379,7 +384,6 @@ def _add_methods() -> None:
     for name, function in _METHODS.items():
         setattr(Tracer, name, method(name, function))
     Tracer.flatten = method("flatten", np.ravel)  # pyright: ignore[reportAttributeAccessIssue]
-    Tracer.conj = Tracer.conjugate = method("conj", np.positive)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 _add_methods()
@@ -398,7 +402,3 @@ def require_live(x: Tracer) -> None:
             "  It was kept in a global, an attribute or a list that outlives the function. "
             "Return it from the function instead."
         )
-
-
-Value = Tracer | Array | float
-"""What the functions of this package accept where NumPy accepts an array."""

@@ -100,4 +100,4 @@ def _checksum(value: Any) -> int:
     """A sum over the bytes of an array; 0 for what cannot change."""
     if not isinstance(value, np.ndarray) or not value.size:
         return 0
-    return zlib.crc32(value.reshape(-1).view(np.uint8).data)
+    return zlib.crc32(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
