@@ -22,6 +22,7 @@ from policies import (
     solve,
 )
 from policies.policy import Progress, Step, names
+from policies.serialize import problem_to_json
 from policies.units import format_bytes, format_seconds, parse_bytes
 
 from ckpt.cost.model import CostModel
@@ -29,6 +30,7 @@ from ckpt.cost.scratch import scratch_bytes
 from ckpt.errors import BudgetError
 from ckpt.ir.program import Program, Var
 from ckpt.ir.storage import Stored, is_view, storage
+from ckpt.ir.text import names_of
 
 __all__ = [
     "ALIGNMENT_BYTES",
@@ -52,6 +54,7 @@ __all__ = [
     "names",
     "parse_bytes",
     "problem_of",
+    "problem_to_json",
     "running_lets",
     "running_order",
     "solve",
@@ -290,16 +293,19 @@ def choices_of(decision: Decision) -> dict[int, str]:
 def budget_error(program: Program, error: Infeasible) -> BudgetError:
     """Say an infeasible budget in the user's terms: ops and source lines instead of let ids."""
 
+    printed = names_of(program)
+
     def said(value: object) -> str:
         if not (isinstance(value, tuple) and len(value) == 2):
             return str(value)
         eqn = program.eqns[value[0]]
         where = f" ({eqn.source})" if eqn.source else ""
-        return f"{eqn.outs[value[1]].name or f'let {value[0]}'}: {eqn.op.name}{where}"
+        return f"{printed[eqn.outs[value[1]]]}: {eqn.op.name}{where}"
 
     inputs = sum(v.type.nbytes for v in program.ins)
     outputs = sum(v.type.nbytes for v in program.outs)
-    witness = [(said(value), size) for value, size in error.witness]
+    # What policies sees as one reserved block are the inputs and outputs.
+    witness = [(said(v), n) for v, n in error.witness if v != ("reserved",)]
     witness += [("inputs", inputs), ("outputs", outputs)]
     shown = sorted((w for w in witness if w[1]), key=lambda w: -w[1])[:8]
     lines = [
