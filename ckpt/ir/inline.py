@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ckpt.ir.build import Builder
-from ckpt.ir.op import HoldsPrograms, make
+from ckpt.ir.op import HoldsPrograms, Op, make
 from ckpt.ir.program import Atom, Program, Var
 
 
@@ -36,21 +36,31 @@ def _stored(b: Builder, x: Atom) -> Var:
     return x if isinstance(x, Var) else b.emit(make("broadcast", shape=(), axes=()), x)
 
 
-def inline_calls(program: Program) -> Program:
+def inline_calls(program: Program, *, custom: bool = False) -> Program:
     """Flatten every `call`: its program's lets stand in its place, at any depth.
 
-    Custom derivative rules stay: what they hold is seen only when they are derived.
+    Args:
+        program: what to flatten.
+        custom: flatten ops with derivative rules of their own as well. Before a program is
+            derived they stay, since what they hold is to be seen by their rules only; before it
+            runs they must go.
     """
-    if not any(eqn.op.name == "call" for eqn in program.eqns):
+
+    def body_of(op: Op) -> Program | None:
+        if isinstance(op, HoldsPrograms) and (custom or op.name == "call"):
+            return op.body()
+        return None
+
+    if all(body_of(eqn.op) is None for eqn in program.eqns):
         return program
     b = Builder(program.name)
     env: dict[Var, Atom] = {v: b.input(v.type, v.name) for v in program.ins}
     for eqn in program.eqns:
         ins = [env[x] if isinstance(x, Var) else x for x in eqn.ins]
+        body = body_of(eqn.op)
         with b.at(eqn.source):
-            if eqn.op.name == "call" and isinstance(eqn.op, HoldsPrograms):
-                (body,) = eqn.op.programs()
-                outs = inline(b, inline_calls(body), ins)
+            if body is not None:
+                outs = inline(b, inline_calls(body, custom=custom), ins)
             else:
                 outs = b.emits(eqn.op, *ins, names=[v.name for v in eqn.outs])
         env.update(zip(eqn.outs, outs, strict=True))

@@ -133,6 +133,10 @@ class Op(ABC):
         del n_ins
         return ()
 
+    def linear_results(self, n_outs: int) -> frozenset[int]:
+        """The results that are linear where operands are: all, but for ops that hold programs."""
+        return frozenset(range(n_outs))
+
     def transpose(self, b: "Builder", cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         """Emit cotangents of the linear operands from those of the results.
 
@@ -220,6 +224,10 @@ class HoldsPrograms(Op):
     def programs(self) -> tuple[Program, ...]:
         """The programs that it holds."""
 
+    def body(self) -> Program | None:
+        """The program whose lets may stand in its place when it runs; None if there is none."""
+        return self.programs()[0]
+
     @abstractmethod
     def jvp_with(
         self, jvp: "JvpPass", b: "Builder", ins: Sequence[Atom], dins: Tangents
@@ -304,7 +312,8 @@ def result_types(op: Op, ins: Sequence[Type]) -> tuple[Type, ...]:
         raise LinearityError(
             f"{op.name} is linear in operands {said}, not in {sorted(linear)} together"
         )
-    return tuple(t.tangent() for t in outs)
+    results = op.linear_results(len(outs))
+    return tuple(t.tangent() if i in results else t for i, t in enumerate(outs))
 
 
 def require(condition: bool, op: Op, why: str, *ins: Type) -> None:
