@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import optimize, sparse
 
+from policies.gaps import expand
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -364,21 +366,8 @@ class _Model:
     def expand(self, x: NDArray[np.float64]) -> NDArray[np.int64]:
         """Return the rows (stage, task) of a solution: each task as late as it is needed."""
         problem = self.program.problem
-        pairs: list[tuple[int, int]] = []
-        for k, p in enumerate(self.stages):
-            stop = self.stages[k + 1] if k + 1 < len(self.stages) else problem.n - 1
-            waiting = {
-                int(t) for t in np.flatnonzero(self.again[k] >= 0) if x[self.again[k][t]] > 0.5
-            }
-            for s in range(p + 1, stop + 1):
-                stack = [s]
-                while stack and waiting:
-                    t = stack.pop()
-                    for v in problem.reads[problem.read_start[t] : problem.read_start[t + 1]]:
-                        source = int(problem.value_task[v])
-                        if source in waiting:
-                            waiting.discard(source)
-                            pairs.append((s, source))
-                            stack.append(source)
-            pairs.extend((stop, t) for t in waiting if t < stop)
-        return np.array(sorted(set(pairs)), np.int64).reshape(-1, 2)
+        again = np.zeros((len(self.stages), problem.n), np.bool_)
+        for k, column in enumerate(self.again):
+            tasks = np.flatnonzero(column >= 0)
+            again[k, tasks] = x[column[tasks]] > 0.5
+        return expand(problem, self.stages, again)
