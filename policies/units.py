@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-__all__ = ["format_bytes", "format_seconds", "parse_bytes"]
+__all__ = ["format_bytes", "format_seconds", "parse_bytes", "parse_seconds"]
 
 _SCALE = {
     "": 1,
@@ -13,6 +13,7 @@ _SCALE = {
     **{f"{prefix}b": 1000**power for power, prefix in enumerate("kmgtpe", 1)},
     **{f"{prefix}ib": 1024**power for power, prefix in enumerate("kmgtpe", 1)},
 }
+_DURATION = {"": 1.0, "s": 1.0, "us": 1e-6, "ms": 1e-3, "min": 60.0, "h": 3600.0}
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([A-Za-z]*)\s*")
 
 
@@ -54,6 +55,24 @@ def parse_bytes(text: str | int) -> int:
         known = "B, kB, MB, GB, TB or KiB, MiB, GiB, TiB"
         raise ValueError(f"unknown unit {unit!r} in {text!r}: write {known}")
     return int(Fraction(number) * scale)
+
+
+def parse_seconds(text: str | float) -> float:
+    """Read a duration: a number of seconds, or one with us, ms, s, min or h.
+
+    Raises:
+        ValueError: no number, a negative number or an unknown unit.
+
+    >>> parse_seconds("20s"), parse_seconds("500ms"), parse_seconds("2min"), parse_seconds(3)
+    (20.0, 0.5, 120.0, 3.0)
+    """
+    found = _NUMBER.fullmatch(str(text))
+    if found is None:
+        raise ValueError(f"not a duration: {text!r}; write for example '20s' or '2min'")
+    number, unit = found.groups()
+    if unit not in _DURATION:
+        raise ValueError(f"unknown unit {unit!r} in {text!r}: write us, ms, s, min or h")
+    return float(number) * _DURATION[unit]
 
 
 def format_bytes(count: int) -> str:
