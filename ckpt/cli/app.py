@@ -1,0 +1,107 @@
+"""The commands put together, and their errors as one readable message."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, Group, Parameter
+
+from ckpt.cli.doctor import DISTRIBUTION, doctor, installed
+from ckpt.cli.fit import fit
+from ckpt.cli.frontier import frontier
+from ckpt.cli.inspect import inspect
+from ckpt.cli.ops import ops
+from ckpt.cli.opt import opt
+from ckpt.cli.plan import plan
+from ckpt.cli.plugins import loaded, plug_ins
+
+PLANNING, LOOKING, MACHINE = (
+    Group(name, sort_key=i) for i, name in enumerate(["Planning", "Looking inside", "This machine"])
+)
+
+OWN = {
+    "plan": (plan, PLANNING),
+    "frontier": (frontier, PLANNING),
+    "fit": (fit, PLANNING),
+    "inspect": (inspect, LOOKING),
+    "opt": (opt, LOOKING),
+    "ops": (ops, LOOKING),
+    "doctor": (doctor, MACHINE),
+}
+"""Our commands with their groups on the help page, in order."""
+
+
+def version() -> str:
+    """The version of the installed distribution."""
+    return installed(DISTRIBUTION) or "unknown (not installed as a distribution)"
+
+
+def make_app() -> App:
+    """An App with our own commands."""
+    app = App(
+        name="ckpt",
+        help="Give a function and a byte budget, get the gradient program that fits.\n\n"
+        "MODEL is a YAML model configuration, a file.ir, or file.py:function whose module has "
+        "example_inputs().",
+        version=version,
+        default_parameter=Parameter(negative=()),
+        help_epilogue="`ckpt COMMAND --help` explains one command.",
+    )
+    for order, (name, (command, group)) in enumerate(OWN.items()):
+        app.command(command, name=name, group=group, sort_key=order)
+    return app
+
+
+def add_commands(app: App) -> list[str]:
+    """Add the commands of every plug-in; ours win where names meet.
+
+    Returns:
+        A sentence about each plug-in that cannot be loaded.
+    """
+    others, broken = loaded()
+    for other in others:
+        for name in other:
+            if not name.startswith("-") and name not in app:
+                app.command(other[name], name=name)
+    return broken
+
+
+def main(tokens: Sequence[str] | None = None) -> None:
+    """Run the command line; exits with 0, with 1 after an error, with 2 after a usage error."""
+    given = list(sys.argv[1:] if tokens is None else tokens)
+    app = make_app()
+    if not given or given[0] not in (*OWN, "--version"):
+        for sentence in add_commands(app):
+            print(sentence, file=sys.stderr)
+    sys.exit(run(app, given))
+
+
+def run(app: App, tokens: Sequence[str]) -> int:
+    """Run one command and give its exit code.
+
+    Errors raised on purpose, and errors of files, become one message on stderr. Any other is a
+    bug, and keeps its traceback.
+    """
+    try:
+        result = app(tokens, result_action="return_value")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        sys.stderr.close()
+        return 1
+    except OSError as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"{type(error).__name__}: {what}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        if not _on_purpose(error):
+            raise
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _on_purpose(error: Exception) -> bool:
+    """Whether the class of an error is ours or a plug-in's: such are written to be read."""
+    ours = {"ckpt", *(entry.module.partition(".")[0] for entry in plug_ins())}
+    return type(error).__module__.partition(".")[0] in ours

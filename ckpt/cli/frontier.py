@@ -1,0 +1,103 @@
+"""`ckpt frontier`: what less memory costs in time."""
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ckpt.cli.planning import Planning, budget_of, options
+from ckpt.errors import CkptError
+
+
+class FrontierError(CkptError, ValueError):
+    """Options that do not go together."""
+
+
+def frontier(
+    model: str,
+    /,
+    *,
+    budgets: str | None = None,
+    points: int = 8,
+    policies: str | None = None,
+    reserve: str | None = None,
+    planning: Planning | None = None,
+    out: Path | None = None,
+    no_grad: bool = False,
+    json: Annotated[bool, Parameter(name="--json")] = False,
+) -> int | None:
+    """Plan for a range of budgets: peak bytes against seconds, with certified bounds.
+
+    The curve is that of --policy; other policies stand beside it. A file of a dataflow graph,
+    GRAPH.json, is handed to the planner's own command of this name.
+
+    Args:
+        model: a YAML model configuration, a file.ir, file.py:function, or GRAPH.json.
+        budgets: separated by commas, such as 0.8x,0.6x,64MiB; by default --points of them, from
+            the smallest feasible one to the save-all peak.
+        points: how many budgets there are by default.
+        policies: others to compare with, separated by commas; by default save_all,
+            recompute_all, sqrt and greedy.
+        reserve: bytes of each budget to keep for memory elsewhere.
+        planning: policy, device and effort.
+        out: a picture to draw, such as frontier.png.
+        no_grad: plan the function itself, without its gradient.
+        json: print the points as JSON instead of a table.
+    """
+    if model.endswith(".json"):
+        if budgets or policies or reserve or no_grad:
+            raise FrontierError(
+                f"{model} is a dataflow graph: it takes --points, --work, --time-limit, --out and "
+                "--json; for more, `ckpt solve` plans one budget at a time"
+            )
+        return _graph(model, points, planning, out, json=json)
+
+    import json as text
+
+    from ckpt.cli.files import write_with
+    from ckpt.cli.model import load
+    from ckpt.cli.news import news
+    from ckpt.inspect import figure
+    from ckpt.inspect.frontier import NAMED, draw, frontier_of, to_json, to_table
+
+    if out:
+        figure.can_draw()
+    with news(f"tracing {model}") as said:
+        told = options(planning, budget_of(None, reserve, None), said.step)
+        asked = [budget_of(b, reserve, None) for b in listed(budgets)]
+        others = NAMED if policies is None else listed(policies)
+        subject = load(model, gradient=not no_grad)
+        found = frontier_of(
+            subject, told, asked, policies=others, n_points=points, task=said.task
+        )
+    if out:
+        drawn = draw(found, told.policy)
+        write_with(out, lambda path: figure.save(drawn, path))
+    print(text.dumps(to_json(found), indent=1) if json else to_table(found))
+    return None
+
+
+def listed(text: str | None) -> list[str]:
+    """The items of a list that is separated by commas.
+
+    >>> listed("0.8x, 64MiB")
+    ['0.8x', '64MiB']
+    """
+    return [item.strip() for item in (text or "").split(",") if item.strip()]
+
+
+def _graph(
+    file: str, points: int, planning: Planning | None, out: Path | None, *, json: bool
+) -> int:
+    """Hand over to the command of the same name that reads graph files."""
+    from ckpt.cli.plugins import other_command
+
+    told = planning or Planning()
+    tokens = [file, "--budgets", str(points)]
+    if told.work is not None:
+        tokens += ["--work", str(told.work)]
+    if told.time_limit is not None:
+        tokens += ["--time-limit", f"{told.time_limit}s"]
+    if out:
+        tokens += ["--out", str(out)]
+    return other_command("frontier", [*tokens, "--json"] if json else tokens)

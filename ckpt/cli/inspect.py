@@ -1,0 +1,132 @@
+"""`ckpt inspect`: the program at every stage."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from ckpt.cli.planning import Planning, budget_of, options
+from ckpt.errors import CkptError
+
+if TYPE_CHECKING:
+    from ckpt.api.step import Options
+    from ckpt.inspect.subject import Subject
+
+Stage = Literal[
+    "trace", "jvp", "primal", "tangent", "cotangent", "graph", "plan", "timeline", "source"
+]
+"""From the traced function to its kernels, in order."""
+
+UNDECIDED = ("trace", "jvp", "tangent")
+"""Stages before anything is decided: a budget has no meaning there."""
+
+PICTURES = (".png", ".svg", ".pdf")
+
+
+class InspectError(CkptError, ValueError):
+    """Options that do not go together."""
+
+
+def inspect(
+    model: str,
+    /,
+    *,
+    at: Stage,
+    budget: str | None = None,
+    reserve: str | None = None,
+    planning: Planning | None = None,
+    out: Path | None = None,
+    no_grad: bool = False,
+    json: Annotated[bool, Parameter(name="--json")] = False,
+) -> None:
+    """Show the program at one stage of its way.
+
+    trace, jvp, primal, tangent and cotangent are programs as text; with a budget, primal and
+    cotangent are the halves that the policy chose. graph is what policies see, plan the table of
+    `ckpt plan`, timeline memory over time with the largest values named, source the kernels.
+
+    Args:
+        model: a YAML model configuration, a file.ir, or file.py:function.
+        at: the stage.
+        budget: bytes for everything alive during a step, such as 64MiB, or 0.4x of the peak when
+            everything is saved.
+        reserve: bytes of the budget to keep for memory elsewhere.
+        planning: policy, device and effort.
+        out: a file in place of the terminal. A timeline is drawn when it ends in .png, .svg or
+            .pdf; a graph is JSON when it ends in .json, Graphviz text when in .dot.
+        no_grad: look at the function itself, without its gradient.
+        json: print graph or plan as JSON; `ckpt solve` reads the graph.
+    """
+    from ckpt.cli.files import write_text, write_with
+    from ckpt.cli.model import load
+    from ckpt.cli.news import news
+    from ckpt.inspect import figure, timeline
+
+    cap = budget_of(budget, reserve, None)
+    picture = out is not None and out.suffix in PICTURES
+    if at in UNDECIDED and budget is not None:
+        raise InspectError(f"--budget has no meaning at {at}: nothing is decided there yet")
+    if picture and at != "timeline":
+        raise InspectError(f"{out}: only --at timeline is drawn; give a text file for {at}")
+    if json and at not in ("graph", "plan"):
+        raise InspectError(f"--json is for graph and plan; {at} is text")
+    if picture:
+        figure.can_draw()
+    with news(f"tracing {model}") as said:
+        told = options(planning, cap, said.step)
+        subject = load(model, gradient=not no_grad)
+        said.task(at)
+        if picture:
+            assert out is not None
+            made = subject.planned(told)
+            n_known = None if subject.wrt is None else made.joint.n_known
+            drawn = timeline.draw(made.plan, n_known=n_known, title=subject.name)
+            write_with(out, lambda path: figure.save(drawn, path))
+            return
+        suffix = out.suffix if out else ""
+        text = shown(
+            subject, at, told, decided=budget is not None, form="json" if json else suffix
+        )
+    if out:
+        write_text(out, text + "\n")
+    else:
+        print(text)
+
+
+def shown(subject: "Subject", at: Stage, options: "Options", *, decided: bool, form: str) -> str:
+    """A stage as text.
+
+    Args:
+        subject: what to look at.
+        at: the stage.
+        options: how to plan.
+        decided: whether halves are those that the policy chose.
+        form: "json" or the suffix of a file.
+    """
+    from ckpt.inspect import graph, stages, timeline
+
+    choosing = options if decided else None
+    match at:
+        case "trace":
+            return stages.traced(subject)
+        case "jvp":
+            return stages.forward(subject)
+        case "primal":
+            return stages.primal(subject, choosing)
+        case "tangent":
+            return stages.tangent(subject)
+        case "cotangent":
+            return stages.cotangent(subject, choosing)
+        case "graph":
+            problem = graph.problem(subject, options)
+            program = subject.joint.program
+            if form in ("json", ".json"):
+                return graph.to_json(problem)
+            return (graph.to_dot if form == ".dot" else graph.to_table)(problem, program)
+        case _:
+            made = subject.planned(options)
+    if at == "timeline":
+        return timeline.to_text(made.plan)
+    if at == "source":
+        return stages.source(made.joint.program, made.plan)
+    return made.plan.to_json() if form in ("json", ".json") else str(made.plan)

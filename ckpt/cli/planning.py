@@ -1,0 +1,64 @@
+"""What every command that plans is told: budget, policy, device, effort."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from ckpt.api.step import Options
+    from ckpt.choice import Budget, Progress
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Planning:
+    """How to plan.
+
+    Attributes:
+        policy: who decides; "auto" is a portfolio with a certified bound.
+        device: whose costs to plan with: cpu, or a YAML file.
+        work: how hard to search, in deterministic units; the policy's default without it.
+        time_limit: stop searching after so many seconds; the answer then depends on the machine.
+    """
+
+    policy: str = "auto"
+    device: str = "cpu"
+    work: int | None = None
+    time_limit: Annotated[float | None, Parameter(name="--time-limit")] = None
+
+
+def options(
+    planning: Planning | None, budget: "Budget | str | None", progress: "Progress | None" = None
+) -> "Options":
+    """As the API takes them.
+
+    Raises:
+        PolicyError: the budget is not one.
+        DeviceError: the device file cannot be read.
+    """
+    from ckpt.api.step import Options
+    from ckpt.choice import Budget, Limits
+    from ckpt.cost.device import Device
+
+    told = planning or Planning()
+    device = Device.this() if told.device == "cpu" else Device.load(told.device)
+    default = Limits()
+    limits = Limits(
+        time_seconds=told.time_limit, work=default.work if told.work is None else told.work
+    )
+    return Options(Budget.of(budget), told.policy, device, limits, progress)
+
+
+def budget_of(budget: str | None, reserve: str | None, overhead: float | None) -> "Budget":
+    """The budget that three options name together.
+
+    Raises:
+        PolicyError: budget and overhead at once, or a number of bytes that is none.
+    """
+    from ckpt.choice import Budget
+
+    whole = Budget.of(budget)
+    if overhead is not None:
+        whole = replace(whole, overhead=overhead)
+    return whole if reserve is None else replace(whole, reserve=reserve)
