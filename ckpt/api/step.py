@@ -15,6 +15,7 @@ from ckpt.choice import (
     Decision,
     Limits,
     Progress,
+    Status,
     choices_of,
     decide,
     running_order,
@@ -188,6 +189,8 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
     """
     costs = CostModel(options.device)
     budget, placed_over = options.budget, None
+    uncapped = budget == Budget(reserve=budget.reserve)
+    bound = None  # of the budget that was asked for: what less memory costs proves nothing about it
     for _ in range(_FRAGMENTATION_TRIES):
         decision = decide(
             joint.program,
@@ -199,6 +202,8 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
             progress=options.progress,
         )
         cap = placed_over.budget_bytes if placed_over else decision.budget_bytes
+        cap = None if uncapped else cap
+        bound = decision.bound_seconds if bound is None else bound
         try:
             plan = place(
                 joint.program,
@@ -206,8 +211,8 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
                 costs=costs,
                 decision=Decided(
                     policy=decision.policy,
-                    status=decision.status.value,
-                    bound_seconds=decision.bound_seconds,
+                    status=_status(decision, bound),
+                    bound_seconds=bound,
                     peak_bytes=decision.peak_bytes,
                 ),
                 choices=choices_of(decision),
@@ -215,7 +220,7 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
                 reserve_bytes=options.budget.reserve,
             )
         except BudgetError as error:
-            if error.min_bytes is None:
+            if error.min_bytes is None or cap is None:
                 raise
             placed_over = _Over(cap, error)
             asked = budget.bytes if placed_over and budget.bytes is not None else cap
@@ -226,6 +231,12 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
         return Compiled(traced, joint, decision, plan)
     assert placed_over is not None
     raise placed_over.error
+
+
+def _status(decision: Decision, bound_seconds: float) -> str:
+    """The status of a decision, unless it is optimal only for less than was asked for."""
+    proved = decision.status is not Status.OPTIMAL or decision.bound_seconds <= bound_seconds
+    return (decision.status if proved else Status.FEASIBLE).value
 
 
 @dataclass(frozen=True, slots=True)
