@@ -4,7 +4,7 @@ The shapes follow Radford et al. (2019); `configs/models/gpt2_124m.yaml` is its 
 """
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field, PositiveInt, model_validator
@@ -30,6 +30,7 @@ class Config(ModelConfig):
             zero the loss takes a random key as its last argument.
     """
 
+    model: Literal["gpt"] = "gpt"
     vocabulary: PositiveInt = 64
     context: PositiveInt = 16
     width: PositiveInt = 32

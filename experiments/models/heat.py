@@ -26,6 +26,7 @@ class Config(ModelConfig):
         batch: independent plates.
     """
 
+    model: Literal["heat"] = "heat"
     size: PositiveInt = 16
     steps: PositiveInt = 6
     rate: float = Field(default=0.05, gt=0, le=0.25)

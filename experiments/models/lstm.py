@@ -1,7 +1,7 @@
 """A long short-term memory cell, unrolled over the steps of a sequence, that classifies it."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import PositiveInt
@@ -20,6 +20,7 @@ class Config(ModelConfig):
         classes: number of classes.
     """
 
+    model: Literal["lstm"] = "lstm"
     features: PositiveInt = 8
     hidden: PositiveInt = 16
     steps: PositiveInt = 4

@@ -21,6 +21,7 @@ class Config(ModelConfig):
         activation: between layers.
     """
 
+    model: Literal["mlp"] = "mlp"
     features: PositiveInt = 64
     hidden: list[PositiveInt] = Field(default=[64, 64, 64, 64], min_length=1)
     classes: PositiveInt = 10

@@ -1,7 +1,7 @@
 """A residual network with batch normalisation (the batch's own statistics, as in training)."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, PositiveInt
@@ -22,6 +22,7 @@ class Config(ModelConfig):
         classes: number of classes.
     """
 
+    model: Literal["resnet"] = "resnet"
     size: PositiveInt = 16
     channels: PositiveInt = 3
     widths: list[PositiveInt] = Field(default=[8, 16], min_length=1)

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import PositiveInt, model_validator
@@ -23,6 +23,7 @@ class Config(ModelConfig):
         classes: classes per pixel.
     """
 
+    model: Literal["unet"] = "unet"
     size: PositiveInt = 16
     channels: PositiveInt = 1
     width: PositiveInt = 4

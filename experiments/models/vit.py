@@ -1,10 +1,13 @@
-"""A small vision transformer: patches of an image are the tokens, and their mean is classified."""
+"""A small vision transformer: patches of an image are the tokens, and their mean is classified.
+
+Patches may overlap: few images are enough to learn from them, where cut-up patches overfit.
+"""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from experiments.models import transformer
 from experiments.models.cross_entropy import cross_entropy
@@ -17,7 +20,9 @@ class Config(ModelConfig):
     Attributes:
         size: height and width of an image, in pixels.
         channels: of an image.
-        patch: height and width of a patch, in pixels; divides the size.
+        patch: height and width of a patch, in pixels.
+        stride: pixels from one patch to the next.
+        margin: pixels of zeros around the image.
         width: of the residual stream.
         hidden: of the perceptron in each block.
         layers: number of blocks.
@@ -26,9 +31,12 @@ class Config(ModelConfig):
         gelu: the exact form or its approximation by tanh.
     """
 
+    model: Literal["vit"] = "vit"
     size: PositiveInt = 8
     channels: PositiveInt = 1
-    patch: PositiveInt = 2
+    patch: PositiveInt = 4
+    stride: PositiveInt = 2
+    margin: NonNegativeInt = 1
     width: PositiveInt = 32
     hidden: PositiveInt = 64
     layers: PositiveInt = 2
@@ -39,21 +47,29 @@ class Config(ModelConfig):
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        if self.size % self.patch:
-            raise ValueError(f"patch {self.patch} does not divide size {self.size}")
+        if (self.size + 2 * self.margin - self.patch) % self.stride:
+            raise ValueError(
+                f"patches of {self.patch} pixels, {self.stride} apart, do not fill "
+                f"{self.size} pixels with margins of {self.margin}"
+            )
         if self.width % self.heads:
             raise ValueError(f"heads {self.heads} does not divide width {self.width}")
         return self
 
+    @property
+    def tokens(self) -> int:
+        """Number of patches."""
+        return ((self.size + 2 * self.margin - self.patch) // self.stride + 1) ** 2
+
 
 def parameters(config: Config) -> Tree:
     """Embedding of patches and positions, blocks, final norm, head."""
-    pixels, tokens = config.channels * config.patch**2, (config.size // config.patch) ** 2
+    pixels = config.channels * config.patch**2
     width, std = config.width, config.width**-0.5
     residual_std = std * (2 * config.layers) ** -0.5
     return {
         "embed": transformer.dense_parameters(pixels, width, pixels**-0.5),
-        "position": Parameter((tokens, width), 0.02),
+        "position": Parameter((config.tokens, width), 0.5),
         "blocks": [
             transformer.block_parameters(width, config.hidden, std, residual_std)
             for _ in range(config.layers)
@@ -71,19 +87,24 @@ def inputs(config: Config) -> tuple[Input, ...]:
     )
 
 
-def patches(images: Any, patch: int) -> Any:
-    """Cut images into patches: f[n, c, h, w] to f[n, patches, c * patch * patch]."""
-    n, channels, height, width = images.shape
-    rows, columns = height // patch, width // patch
-    x = images.reshape(n, channels, rows, patch, columns, patch)
-    return np.transpose(x, (0, 2, 4, 1, 3, 5)).reshape(n, rows * columns, -1)
+def patches(images: Any, config: Config) -> Any:
+    """Cut images into patches: f[n, c, h, w] to f[n, tokens, patch * patch * c]."""
+    x = np.pad(images, [(0, 0), (0, 0), (config.margin,) * 2, (config.margin,) * 2])
+    last = x.shape[2] - config.patch + 1  # one past where the last patch starts
+    pixels = [
+        x[:, :, i : i + last : config.stride, j : j + last : config.stride]
+        for i in range(config.patch)
+        for j in range(config.patch)
+    ]
+    cut = np.moveaxis(np.stack(pixels, axis=-1), 1, -1)
+    return cut.reshape(len(images), config.tokens, -1)
 
 
 def make_logits(config: Config) -> Callable[..., Any]:
     """`logits(params, images)`."""
 
     def logits(params: Tree, images: Any) -> Any:
-        x = transformer.dense(params["embed"], patches(images, config.patch)) + params["position"]
+        x = transformer.dense(params["embed"], patches(images, config)) + params["position"]
         for p in params["blocks"]:
             x = transformer.block(p, x, config.heads, None, config.gelu)
         x = np.mean(transformer.layer_norm(params["norm"], x), axis=1)

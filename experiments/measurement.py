@@ -1,0 +1,113 @@
+"""What is measured of compiled steps: bytes, seconds side by side, and whether results agree."""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+import optree
+
+import ckpt
+from ckpt import Budget, BudgetError, Executable, Plan, Step
+
+Array = np.ndarray[Any, Any]
+Tree = Any
+
+_ATTEMPTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A compiled step with the arrays of one call, ready to run again and again.
+
+    Attributes:
+        executable: the compiled program.
+        arrays: its inputs: the leaves of the arguments, then closed-over constants.
+        results: buffers that every run writes to, so that a run allocates nothing.
+    """
+
+    executable: Executable
+    arrays: tuple[Array, ...]
+    results: tuple[Array, ...]
+
+    @staticmethod
+    def of(step: Step, *args: Tree) -> "Prepared":
+        """Compile a step for these arguments."""
+        compiled = step.compiled_for(*args)
+        executable = step.executable_for(*args)
+        leaves = [*optree.tree_leaves(args), *compiled.traced.constants]
+        outs = executable.program.outs
+        return Prepared(
+            executable,
+            tuple(map(np.asarray, leaves)),
+            tuple(np.empty(v.type.shape, v.type.dtype.numpy) for v in outs),
+        )
+
+    def run(self) -> float:
+        """Run once; the results are in `results`.
+
+        Returns:
+            Seconds that it took.
+        """
+        self.executable(*self.arrays, out=self.results)
+        seconds = self.executable.stats.last_seconds
+        assert seconds is not None
+        return seconds
+
+    def peak_bytes(self) -> int:
+        """Bytes that a step is seen to use: inputs, outputs and the touched part of the arena."""
+        measured = self.executable.measure(*self.arrays).measured_peak_bytes
+        assert measured is not None
+        return measured
+
+
+def side_by_side(first: Prepared, second: Prepared, repeat: int) -> tuple[float, float]:
+    """Median seconds of two steps, run in turns so that both meet the same load.
+
+    Both run once before, unmeasured; who goes first changes from turn to turn.
+    """
+    pair = (first, second)
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for turn in range(repeat + 1):
+        for i in (0, 1) if turn % 2 else (1, 0):
+            took = pair[i].run()
+            if turn:
+                seconds[i].append(took)
+    return median(seconds[0]), median(seconds[1])
+
+
+def identical(left: Tree, right: Tree) -> bool:
+    """Whether two pytrees hold the same arrays, bit for bit."""
+    ours, theirs = optree.tree_leaves(left), optree.tree_leaves(right)
+    return len(ours) == len(theirs) and all(
+        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        for a, b in zip(map(np.asarray, ours), map(np.asarray, theirs), strict=True)
+    )
+
+
+def smallest_feasible(step_for: Any, args: tuple[Tree, ...]) -> tuple[Plan, Step]:
+    """The plan of the smallest budget that is known to be feasible, and its step.
+
+    A budget that cannot be met says which one can; the plan for that one is made, because what a
+    policy counts and what an arena takes are two things.
+
+    Args:
+        step_for: from a `Budget` to a `Step`.
+        args: of the step, or their specs.
+
+    Raises:
+        BudgetError: none was found.
+    """
+    need = 1
+    for _ in range(_ATTEMPTS):
+        step = step_for(Budget(bytes=need))
+        try:
+            return step.plan_for(*args), step
+        except BudgetError as error:
+            if error.min_bytes is None or error.min_bytes <= need:
+                raise
+            need = error.min_bytes
+    raise ckpt.BudgetError(
+        f"no budget was met in {_ATTEMPTS} attempts; the last one was {need} bytes",
+        lower_bound_bytes=need,
+    )
