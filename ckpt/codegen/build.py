@@ -14,8 +14,6 @@ from ckpt.codegen.compile import Compiled, compile_function, compile_ir, load, m
 from ckpt.codegen.kernels import GemmKernel, LibraryKernel, MapKernel, ReduceKernel, Signature
 from ckpt.codegen.llvm_loops import gemm_ir, map_ir, reduce_ir
 from ckpt.codegen.numba_source import function_of, source_of
-from ckpt.ir.kernel import Library
-from ckpt.errors import CodegenError
 
 Route = Literal["llvm", "numba"]
 """Which printer makes the code of map, reduce and gemm kernels; the results are the same bits."""

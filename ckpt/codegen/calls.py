@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
+from typing import Any
 
 from ckpt.codegen.axes import Nest, inner_pattern, merge
 from ckpt.codegen.kernels import (
@@ -104,8 +104,10 @@ def _result(t: Type) -> _Array:
 def _map(
     code: str, shape: tuple[int, ...], out: _Array, types: Sequence[Type], ins: Sequence[_Array]
 ) -> list[Call]:
-    strides = [x.strides if t.shape == shape else (0,) * len(shape)
-               for x, t in zip(ins, types, strict=True)]
+    strides = [
+        x.strides if t.shape == shape else (0,) * len(shape)
+        for x, t in zip(ins, types, strict=True)
+    ]
     nest = merge(shape, [out.strides, *strides])
     if nest.rank == 0:  # one element: any stride will do, and one kernel for all
         nest = Nest((1,), ((1,),) * (1 + len(ins)))
@@ -240,26 +242,42 @@ def _loops(form: Product, out: Type, ins: Sequence[_Array]) -> Call:
 def _library(
     kernel: Library, outs: Sequence[Type], types: Sequence[Type], ins: Sequence[_Array]
 ) -> Call:
-    shapes = [
-        ArrayShape(
-            t.dtype, t.ndim, Layout(0, x.strides).is_contiguous(t.shape)
-        )
-        for t, x in zip(types, ins, strict=True)
-    ]
-    results = [ArrayShape(t.dtype, t.ndim, True) for t in outs]
+    compact = all(
+        Layout(0, x.strides).is_contiguous(t.shape) for t, x in zip(types, ins, strict=True)
+    )
     words: list[Word] = [x.address for x in ins]
     words += [Address("out", k) for k in range(len(outs))]
     if kernel.scratch_bytes:
         words += [Address("scratch", 0), kernel.scratch_bytes]
-    for shape, t, x in zip(shapes, types, ins, strict=True):
+    for t, x in zip(types, ins, strict=True):
         words += t.shape
-        if not shape.contiguous:
+        if not compact:
             words += x.strides
     for t in outs:
         words += t.shape
+    form, numbers = _split(kernel.params)
     signature = LibraryKernel(
-        kernel.name, tuple(shapes), tuple(results), bool(kernel.scratch_bytes), kernel.params
+        kernel.name,
+        tuple(ArrayShape(t.dtype, t.ndim, compact) for t in types),
+        tuple(ArrayShape(t.dtype, t.ndim, True) for t in outs),
+        bool(kernel.scratch_bytes),
+        form,
     )
-    return Call(signature, tuple(words))
+    return Call(signature, (*words, *numbers))
 
 
+def _split(params: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[int]]:
+    """The form of parameters, and the numbers to fill in, in order."""
+    form: list[Any] = []
+    numbers: list[int] = []
+    for param in params:
+        if isinstance(param, tuple):
+            inner, more = _split(param)
+            form.append(inner)
+            numbers += more
+        elif isinstance(param, bool | int):
+            form.append("b" if isinstance(param, bool) else "i")
+            numbers.append(int(param))
+        else:
+            form.append(param)
+    return tuple(form), numbers

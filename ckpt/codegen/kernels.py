@@ -125,7 +125,16 @@ class LibraryKernel:
     """A hand-written function on arrays.
 
     Record: ins..., outs..., scratch address and bytes if any; per in and out its sizes, then its
-    strides if it is not contiguous.
+    strides if it is not contiguous; then the integers and booleans of the parameters.
+
+    Attributes:
+        function: its name, and that of its file.
+        ins: operands; if one is not contiguous, all are taken to have any strides, so that there
+            are two forms of a kernel and not one for every combination.
+        outs: results, always contiguous.
+        scratch: whether it takes scratch.
+        params: the parameters with integers replaced by "i" and booleans by "b": they are passed
+            at run time. Anything else stands there as it is.
     """
 
     function: str
@@ -136,7 +145,7 @@ class LibraryKernel:
 
     @property
     def name(self) -> str:
-        """A name that says what it is; the parameters are told apart by the source."""
+        """A name that says what it is."""
         return f"library_{self.function}"
 
 

@@ -1,7 +1,7 @@
 """Writing LLVM IR: named values, loops, and the machine operations of `Scalars`."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -122,7 +122,7 @@ class Writer:
         begin: str = "0",
         step: int = 1,
         parallel: bool = False,
-    ) -> Iterator[Loop]:
+    ) -> Generator[Loop]:
         """Write `for i in range(begin, stop, step)`; `carried` holds types and first values."""
         label = self.fresh("loop")
         before = self.block

@@ -27,9 +27,7 @@ def map_ir(kernel: MapKernel) -> str:
         steps = [s[axis] for s in strides]
         with w.loop(sizes[axis], parallel=True) as loop:
             places = _inner(w, dtypes, bases, kernel.inner, steps, loop.index)
-            ins = tuple(
-                w.load(p, t) for p, t in zip(places[1:], kernel.ins, strict=True)
-            )
+            ins = tuple(w.load(p, t) for p, t in zip(places[1:], kernel.ins, strict=True))
             w.store(scalar(kernel.code, LlvmScalars(w), kernel.out, ins), places[0])
 
     nest(0, bases)
@@ -196,9 +194,7 @@ class _Reduction:
         """Combine lanes with those half the width away, until one is left."""
         kind = TYPES[wide.dtype]
         values = [
-            Value(
-                self.w.let(f"extractelement <{LANES} x {kind}> {wide.text}, i32 {i}"), wide.dtype
-            )
+            Value(self.w.let(f"extractelement <{LANES} x {kind}> {wide.text}, i32 {i}"), wide.dtype)
             for i in range(LANES)
         ]
         while len(values) > 1:

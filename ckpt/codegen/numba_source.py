@@ -6,7 +6,7 @@ that results agree bit for bit; tests hold them to that.
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,8 +31,15 @@ _NAMES = {
     DType.BOOL: "boolean",
 }
 _BINARY = {
-    "add": "+", "sub": "-", "mul": "*", "div": "/", "and": "&", "or": "|", "xor": "^",
-    "shl": "<<", "ashr": ">>",
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "div": "/",
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+    "shl": "<<",
+    "ashr": ">>",
 }
 _COMPARE = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 
@@ -55,7 +62,7 @@ class _Source:
         return name
 
     @contextmanager
-    def block(self, head: str) -> Iterator[None]:
+    def block(self, head: str) -> Generator[None]:
         self.do(head)
         self.indent += 1
         yield
@@ -221,9 +228,7 @@ class _Reduction:
     ) -> list[str]:
         return [
             self.s.let(p + _step(t, at, kind, stride), "p")
-            for p, t, kind, stride in zip(
-                places, self.kernel.ins, pattern, strides, strict=True
-            )
+            for p, t, kind, stride in zip(places, self.kernel.ins, pattern, strides, strict=True)
         ]
 
     def _nest(self, places: Sequence[str], body: Callable[[list[str]], None], axis: int) -> None:
@@ -240,9 +245,7 @@ class _Reduction:
     def _add(self, total: Value, places: Sequence[str]) -> None:
         """`total = combine(total, element)`."""
         s, k = self.s, self.kernel
-        ins = tuple(
-            s.cast(s.load(p, t), k.accumulator) for p, t in zip(places, k.ins, strict=True)
-        )
+        ins = tuple(s.cast(s.load(p, t), k.accumulator) for p, t in zip(places, k.ins, strict=True))
         element = scalar(k.element, s, k.accumulator, ins)
         new = scalar(COMBINE[k.code], s, k.accumulator, (total, element))
         s.do(f"{total.text} = {new.text}")
@@ -309,7 +312,10 @@ def _gemm(s: _Source, kernel: GemmKernel) -> None:
         s.indent += 1
         places = [
             s.let(
-                p + _step(kernel.dtype, f"i{axis}", "s", f"record[{10 + kernel.batch * (1 + x) + axis}]"),
+                p
+                + _step(
+                    kernel.dtype, f"i{axis}", "s", f"record[{10 + kernel.batch * (1 + x) + axis}]"
+                ),
                 "p",
             )
             for x, p in enumerate(places)
@@ -327,8 +333,12 @@ def _library(s: _Source, kernel: LibraryKernel) -> None:
         arrays.append(text)
     if kernel.scratch:
         place = n_in + n_out
-        arrays.append(s.let(f"carray(pointer_u8(record[{place}]), (record[{place + 1}],))", "scratch"))
-    arrays += [_literal(p) for p in kernel.params]
+        arrays.append(
+            s.let(f"carray(pointer_u8(record[{place}]), (record[{place + 1}],))", "scratch")
+        )
+    for param in kernel.params:
+        text, at = _param(param, at)
+        arrays.append(text)
     s.do(f"function({', '.join(arrays)})")
 
 
@@ -346,13 +356,19 @@ def _array(s: _Source, shape: ArrayShape, i: int, at: int) -> tuple[str, int]:
     return s.let(text, "array"), at
 
 
-def _literal(param: Any) -> str:
-    """A parameter as numba reads it: infinities and NaN have no literal in Python."""
+def _param(param: Any, at: int) -> tuple[str, int]:
+    """A parameter as an expression, and the next free word."""
     if isinstance(param, tuple):
-        return _tuple([_literal(p) for p in param])
+        items: list[str] = []
+        for item in param:
+            text, at = _param(item, at)
+            items.append(text)
+        return _tuple(items), at
+    if param in ("i", "b"):
+        return (f"record[{at}]" if param == "i" else f"boolean(record[{at}])"), at + 1
     if isinstance(param, float) and not math.isfinite(param):
-        return {"inf": "math.inf", "-inf": "-math.inf"}.get(repr(param), "math.nan")
-    return repr(param)
+        return {"inf": "math.inf", "-inf": "-math.inf"}.get(repr(param), "math.nan"), at
+    return repr(param), at
 
 
 def _tuple(items: Sequence[str]) -> str:

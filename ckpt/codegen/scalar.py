@@ -41,7 +41,7 @@ class Scalars(Protocol):
         ...
 
     def select(self, mask: Value, x: Value, y: Value) -> Value:
-        """x where the mask is true, else y."""
+        """X where the mask is true, else y."""
         ...
 
     def cast(self, x: Value, dtype: DType) -> Value:
@@ -202,9 +202,7 @@ def _shift(op: str) -> Rule:
         x, y = v
         width = out.itemsize * 8
         zero = s.const(0, out)
-        inside = s.binary(
-            "and", s.compare("ge", y, zero), s.compare("lt", y, s.const(width, out))
-        )
+        inside = s.binary("and", s.compare("ge", y, zero), s.compare("lt", y, s.const(width, out)))
         shifted = s.binary(op, x, s.select(inside, y, zero))
         outside = zero if op == "shl" else s.binary("ashr", x, s.const(width - 1, out))
         return s.select(inside, shifted, outside)
@@ -218,7 +216,7 @@ def _invert(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
 
 
 CODES: dict[str, Rule] = {
-    "copy": lambda s, out, v: v[0],
+    "copy": lambda _s, _, v: v[0],
     "cast": lambda s, out, v: s.cast(v[0], out),
     "neg": _neg,
     "add": _binary("add"),
@@ -227,14 +225,14 @@ CODES: dict[str, Rule] = {
     "div": _binary("div"),
     "abs": _abs,
     "sign": _sign,
-    "square": lambda s, out, v: s.binary("mul", v[0], v[0]),
+    "square": lambda s, _, v: s.binary("mul", v[0], v[0]),
     "reciprocal": lambda s, out, v: s.binary("div", s.const(1, out), v[0]),
     "pow": _pow,
     "remainder": _remainder,
     "floor_divide": _floor_divide,
     "maximum": _extremum("ge"),
     "minimum": _extremum("le"),
-    "where": lambda s, out, v: s.select(v[0], v[1], v[2]),
+    "where": lambda s, _, v: s.select(v[0], v[1], v[2]),
     "gate": lambda s, out, v: s.select(v[1], v[0], s.const(0, out)),
     "equal": _compare("eq"),
     "not_equal": _compare("ne"),
@@ -242,13 +240,9 @@ CODES: dict[str, Rule] = {
     "less_equal": _compare("le"),
     "greater": _compare("gt"),
     "greater_equal": _compare("ge"),
-    "isnan": lambda s, out, v: s.compare("ne", v[0], v[0]),
-    "isinf": lambda s, out, v: s.compare(
-        "eq", s.exact("fabs", v[0]), s.const(inf, v[0].dtype)
-    ),
-    "isfinite": lambda s, out, v: s.compare(
-        "lt", s.exact("fabs", v[0]), s.const(inf, v[0].dtype)
-    ),
+    "isnan": lambda s, _, v: s.compare("ne", v[0], v[0]),
+    "isinf": lambda s, _, v: s.compare("eq", s.exact("fabs", v[0]), s.const(inf, v[0].dtype)),
+    "isfinite": lambda s, _, v: s.compare("lt", s.exact("fabs", v[0]), s.const(inf, v[0].dtype)),
     "logical_not": _invert,
     "logical_and": _binary("and"),
     "logical_or": _binary("or"),

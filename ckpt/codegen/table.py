@@ -65,8 +65,7 @@ def table_of(program: Program, plan: Plan) -> Table:
         eqn = program.eqns[step.let]
         if step.let not in calls:  # every run of a let makes the same calls
             layouts = [
-                stored[x].layout if isinstance(x, Var) else Layout.contiguous(())
-                for x in eqn.ins
+                stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
             ]
             calls[step.let] = calls_of(eqn, layouts)
         place = _placer(program, plan, step, constants)

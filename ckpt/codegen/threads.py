@@ -6,7 +6,7 @@ threads is the user's affair.
 """
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -40,7 +40,7 @@ _limit = _Limit()
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def one_thread() -> Generator[None]:
     """Inside, SciPy's BLAS uses one thread."""
     library = _library()
     if library is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 
 from ckpt.ir.kernel import Contract
@@ -22,10 +23,7 @@ class Axes:
     def merged(self) -> int | None:
         """The one stride that walks through all axes in order, or None when there is none."""
         walked = [(n, s) for n, s in zip(self.sizes, self.strides, strict=True) if n != 1]
-        if any(
-            outer != inner * n
-            for (_, outer), (n, inner) in zip(walked, walked[1:], strict=False)
-        ):
+        if any(outer != inner * n for (_, outer), (n, inner) in pairwise(walked)):
             return None
         return walked[-1][1] if walked else 0
 

@@ -21,9 +21,7 @@ def scratch_bytes(eqn: Eqn, stored: dict[Var, Stored]) -> int:
         return kernel.scratch_bytes
     if not isinstance(kernel, Contract):
         return 0
-    layouts = [
-        stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
-    ]
+    layouts = [stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins]
     form = product(kernel, types, layouts)
     if not uses_blas(form, types[0].dtype.is_float):
         return 0

@@ -69,11 +69,13 @@ def _orders(sizes: Ints, starts: Ints, stops: Ints) -> list[Ints]:
 
 
 @numba.njit(cache=True)
-def _first_fit(order: Ints, sizes: Ints, starts: Ints, stops: Ints, placed: Ints) -> int:  # pragma: no cover (compiled)
+def _first_fit(
+    order: Ints, sizes: Ints, starts: Ints, stops: Ints, placed: Ints
+) -> int:  # pragma: no cover (compiled)
     """Place buffers in an order, each at the lowest gap; returns the height."""
     n = order.size
     by_offset = np.empty(n, np.int64)  # buffers placed so far, lowest first
-    height = 0
+    height: Any = 0
     for count in range(n):
         b = order[count]
         start, stop, size = starts[b], stops[b], sizes[b]
@@ -95,7 +97,7 @@ def _first_fit(order: Ints, sizes: Ints, starts: Ints, stops: Ints, placed: Ints
 
 
 @numba.njit(cache=True)
-def _search(  # pragma: no cover (compiled)
+def _search(  # noqa: PLR0917  # pragma: no cover (compiled)
     order: Ints, sizes: Ints, starts: Ints, stops: Ints, best: Ints, bound: int, rounds: int
 ) -> None:
     """Move buffers at the top earlier in the order while that helps; `best` is overwritten."""

@@ -41,7 +41,9 @@ def _peaks(old: Plan, new: Plan) -> list[str]:
     for value in after.alive:
         now[value.name] += value.nbytes
     grown = sorted(((n - held[name], name) for name, n in now.items()), reverse=True)
-    lines = [f"the peak moved from {before.label!r} to {after.label!r}; alive there, and not before:"]
+    lines = [
+        f"the peak moved from {before.label!r} to {after.label!r}; alive there, and not before:"
+    ]
     lines += [f"  {size(extra):>10}  {name}" for extra, name in grown[:_SHOWN] if extra > 0]
     return lines
 

@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ckpt.errors import PlanError
 from ckpt.ir.program import Program
 from ckpt.plan.schedule import Place
 
@@ -243,7 +242,7 @@ class Plan:
 
     def to_json(self) -> str:
         """The plan as JSON text."""
-        data = {"format": FORMAT, **asdict(self)}
+        data: dict[str, Any] = {"format": FORMAT, **asdict(self)}
         for slot in data["slots"]:
             slot["place"] = slot["place"].value
         return json.dumps(data, indent=1)
@@ -256,14 +255,9 @@ class Plan:
             PlanError: the text is not JSON, is of another version, or has a missing, unknown or
                 ill-typed field.
         """
-        try:
-            data: Any = json.loads(text)
-        except ValueError as error:
-            raise PlanError(f"the plan is not JSON: {error}") from error
-        if not isinstance(data, dict) or data.get("format") != FORMAT:
-            raise PlanError(f"the plan is not of format {FORMAT}: make it again")
-        del data["format"]
-        return _plan(data)
+        from ckpt.plan.read import read
+
+        return read(text)
 
     @staticmethod
     def load(path: str | Path) -> "Plan":
@@ -288,88 +282,3 @@ def fingerprint(program: Program) -> str:
 
     lines = (line.split(" //")[0].rstrip() for line in to_text(program).splitlines())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def _plan(data: Mapping[str, Any]) -> Plan:
-    record = _exact(data, Plan, "the plan")
-    return Plan(
-        **{
-            **record,
-            "inputs": _strings(record["inputs"]),
-            "lets": tuple(_let(x, i) for i, x in enumerate(_list(record["lets"], "lets"))),
-            "slots": tuple(_slot(x, i) for i, x in enumerate(_list(record["slots"], "slots"))),
-            "steps": tuple(_run(x, i) for i, x in enumerate(_list(record["steps"], "steps"))),
-            "decision": _typed(_exact(record["decision"], Decided, "decision"), Decided),
-        }
-    )
-
-
-def _exact(data: Any, cls: Any, what: str) -> dict[str, Any]:
-    """The fields of a record: all of them, no others, each of its type."""
-    names = [f.name for f in fields(cls)]
-    if not isinstance(data, Mapping):
-        raise PlanError(f"{what} is not a record")
-    for name in names:
-        if name not in data:
-            raise PlanError(f"{what} lacks its field {name!r}")
-    for name in data:
-        if name not in names:
-            raise PlanError(f"{what} has an unknown field {name!r}")
-    for f in fields(cls):
-        value = data[f.name]
-        allowed = _JSON_TYPES.get(f.type)
-        if allowed is not None and type(value) not in allowed:
-            raise PlanError(f"{what}: {f.name} is {value!r}, which is not {f.type}")
-    return {name: data[name] for name in names}
-
-
-_JSON_TYPES: dict[Any, tuple[type, ...]] = {
-    int: (int,),
-    float: (float, int),
-    str: (str,),
-    bool: (bool,),
-    int | None: (int, type(None)),
-}
-
-
-def _typed(record: dict[str, Any], cls: Any) -> Any:
-    return cls(**record)
-
-
-def _let(data: Any, i: int) -> Let:
-    return _typed(_exact(data, Let, f"let {i}"), Let)
-
-
-def _slot(data: Any, i: int) -> Slot:
-    record = _exact(data, Slot, f"slot {i}")
-    try:
-        place = Place(record["place"])
-    except ValueError as error:
-        raise PlanError(f"slot {i}: {error}") from error
-    return Slot(**{**record, "place": place})
-
-
-def _run(data: Any, i: int) -> Run:
-    record = _exact(data, Run, f"step {i}")
-    reads, writes = (_ints(record[name], f"step {i}") for name in ("reads", "writes"))
-    return Run(**{**record, "reads": reads, "writes": writes})
-
-
-def _list(data: Any, what: str) -> list[Any]:
-    if not isinstance(data, list):
-        raise PlanError(f"{what} is not a list")
-    return data
-
-
-def _ints(data: Any, what: str) -> tuple[int, ...]:
-    found = _list(data, what)
-    if not all(type(x) is int for x in found):
-        raise PlanError(f"{what}: {data!r} is not a list of slot numbers")
-    return tuple(found)
-
-
-def _strings(data: Any) -> tuple[str, ...]:
-    found = _list(data, "inputs")
-    if not all(type(x) is str for x in found):
-        raise PlanError("inputs is not a list of names")
-    return tuple(found)

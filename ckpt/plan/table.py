@@ -43,15 +43,20 @@ def table(plan: Plan, rows: int = ROWS) -> str:
 def _totals(plan: Plan) -> list[str]:
     again = sum(n - 1 for n in plan.runs.values())
     budget = "no budget" if plan.budget_bytes is None else f"budget {size(plan.budget_bytes)}"
-    lines = [
-        f"peak     {size(plan.peak_bytes)} = inputs {size(plan.input_bytes)}"
-        f" + outputs {size(plan.output_bytes)} + arena {size(plan.arena_bytes)}"
-        f" + reserve {size(plan.reserve_bytes)}; {budget}",
-        f"         {size(plan.beyond_inputs_bytes)} beyond the inputs; alive at most"
-        f" {size(plan.live_peak_bytes)}, the rest is fragmentation",
-        f"seconds  {plan.seconds:.3e} predicted, {100 * plan.overhead:.1f} % over running every"
-        f" let once; {len(plan.steps)} runs, {again} of them again",
-    ]
+    parts = (
+        f"inputs {size(plan.input_bytes)} + outputs {size(plan.output_bytes)}"
+        f" + arena {size(plan.arena_bytes)} + reserve {size(plan.reserve_bytes)}"
+    )
+    live = (
+        f"{size(plan.beyond_inputs_bytes)} beyond the inputs;"
+        f" alive at most {size(plan.live_peak_bytes)}, the rest is fragmentation"
+    )
+    times = (
+        f"{plan.seconds:.3e} predicted, {100 * plan.overhead:.1f} % over running every let once;"
+        f" {len(plan.steps)} runs, {again} of them again"
+    )
+    lines = [f"peak     {size(plan.peak_bytes)} = {parts}; {budget}", f"         {live}"]
+    lines.append(f"seconds  {times}")
     if plan.decision.policy:
         lines.append(
             f"decided  by {plan.decision.policy}: {plan.decision.status or 'no status'},"
@@ -68,9 +73,8 @@ def size(nbytes: int) -> str:
     """
     if nbytes < 1024:
         return f"{nbytes} B"
-    value, unit = float(nbytes), "B"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        value /= 1024
-        if value < 1024:
-            break
-    return f"{value:.1f} {unit}"
+    power = min((nbytes.bit_length() - 1) // 10, len(_UNITS) - 1)
+    return f"{nbytes / (1 << 10 * power):.1f} {_UNITS[power]}"
+
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")

@@ -86,7 +86,7 @@ def _check_slot(plan: Plan, program: Program, stored: dict[Var, Stored], number:
 
 def _check_span(plan: Plan, offset: int, nbytes: int, what: str) -> None:
     _need(offset % _LINE == 0, f"{what} is at {offset}, which is not aligned to {_LINE}")
-    inside = 0 <= offset and offset + nbytes <= plan.arena_bytes
+    inside = offset >= 0 and offset + nbytes <= plan.arena_bytes
     _need(inside, f"{what} reaches from {offset} over {nbytes} bytes, out of the arena")
 
 
