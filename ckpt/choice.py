@@ -9,6 +9,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import networkx as nx
+
+from ckpt.cost.model import CostModel
+from ckpt.cost.scratch import scratch_bytes
+from ckpt.errors import BudgetError
+from ckpt.ir.program import Program, Var
+from ckpt.ir.storage import Stored, is_view, storage
+from ckpt.ir.text import names_of
 from policies import (
     Budget,
     Choice,
@@ -24,13 +31,6 @@ from policies import (
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
 from policies.units import format_bytes, format_seconds, parse_bytes
-
-from ckpt.cost.model import CostModel
-from ckpt.cost.scratch import scratch_bytes
-from ckpt.errors import BudgetError
-from ckpt.ir.program import Program, Var
-from ckpt.ir.storage import Stored, is_view, storage
-from ckpt.ir.text import names_of
 
 __all__ = [
     "ALIGNMENT_BYTES",
@@ -292,7 +292,6 @@ def choices_of(decision: Decision) -> dict[int, str]:
 
 def budget_error(program: Program, error: Infeasible) -> BudgetError:
     """Say an infeasible budget in the user's terms: ops and source lines instead of let ids."""
-
     printed = names_of(program)
 
     def said(value: object) -> str:

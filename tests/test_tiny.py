@@ -18,10 +18,11 @@ def test_a_gradient_within_a_budget_has_the_bits_of_the_unbudgeted_one():
     w, x = random.standard_normal((2, 40, 10))
     whole = ckpt.value_and_grad(loss)
     value, grad = whole(w, x)
+    steepest = np.unravel_index(np.abs(grad).argmax(), grad.shape)
     step = np.zeros_like(w)
-    step[3, 4] = 1e-6
+    step[steepest] = 1e-6
     slope = (loss(w + step, x) - loss(w - step, x)) / 2e-6
-    assert grad[3, 4] == pytest.approx(slope, rel=1e-5)  # a difference keeps half the digits
+    assert grad[steepest] == pytest.approx(slope, rel=1e-5)  # a difference keeps half the digits
     lean = ckpt.value_and_grad(loss, budget=ckpt.Budget(fraction=0.6))
     again, same = lean(w, x)
     assert again.tobytes() == value.tobytes()

@@ -80,9 +80,11 @@ def transpose(tangent: Program) -> Program:
                 ct_ins = eqn.op.transpose_with(transpose, b, ct_outs, ins)
             else:
                 ct_ins = eqn.op.transpose(b, ct_outs, ins)
-        for x, ct in zip(eqn.ins, ct_ins, strict=True):
-            if isinstance(x, Var) and x.type.linear and ct is not None:
-                cts[x] = ct
+        cts.update(
+            (x, ct)
+            for x, ct in zip(eqn.ins, ct_ins, strict=True)
+            if isinstance(x, Var) and x.type.linear and ct is not None
+        )
     return b.build([cts.get(v) or b.zero(v.type) for v in tangent.linear_ins])
 
 

@@ -1,7 +1,8 @@
 """Derivative rules of the user's own."""
 
-import functools
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import optree
@@ -17,18 +18,45 @@ from ckpt.ir.inline import inline
 from ckpt.ir.program import Program, Var
 from ckpt.ops.control import CustomJvpCall, CustomVjpCall
 
+_RULES_WITHIN_RULES = 2
+
 
 class _Custom:
     """A function with a derivative rule; without tracers it is the function."""
 
     def __init__(self, f: Callable[..., Any]) -> None:
         self._f = f
-        functools.update_wrapper(self, f)
+        self._local = threading.local()
+        self.__name__ = getattr(f, "__name__", "f")
+        self.__doc__ = f.__doc__
+        self.__wrapped__ = f
 
     def _traced(self, args: tuple[Any, ...]) -> Traced | None:
-        """The function's program on these arguments, or None outside of a trace."""
+        """The function's program on these arguments, or None where it is called as it is.
+
+        That is outside of a trace, and deep inside its own rule: a rule may call the function it
+        belongs to, whose rule is traced once more, so that second derivatives use it, and no
+        further.
+        """
         arguments = take_apart(self._f, args)
-        return trace(self._f, args) if any(map(has_tracer, arguments.values)) else None
+        if self._depth >= _RULES_WITHIN_RULES or not any(map(has_tracer, arguments.values)):
+            return None
+        return trace(self._f, args)
+
+    @property
+    def _depth(self) -> int:
+        return getattr(self._local, "depth", 0)
+
+    @contextmanager
+    def _in_rule(self) -> Generator[None]:
+        self._local.depth = self._depth + 1
+        try:
+            yield
+        finally:
+            self._local.depth -= 1
+
+    def _without_rule(self, how: str) -> TraceError:
+        return TraceError(f"{self.__name__} has no derivative rule: give one with {how}")
 
 
 class custom_jvp(_Custom):  # noqa: N801
@@ -68,8 +96,9 @@ class custom_jvp(_Custom):  # noqa: N801
         if traced is None:
             return self._f(*args)
         if self._rule is None:
-            raise TraceError(f"{self.__name__} has no derivative rule: give one with defjvp")  # pyright: ignore[reportAttributeAccessIssue]
-        rule = _jvp_rule(self._rule, traced, args)
+            raise self._without_rule("defjvp")
+        with self._in_rule():
+            rule = _jvp_rule(self._rule, traced, args)
         op = CustomJvpCall(prepared(traced.program), rule)
         return _emit_call(op, traced)
 
@@ -113,11 +142,10 @@ class custom_vjp(_Custom):  # noqa: N801
         if traced is None:
             return self._f(*args)
         if self._forward is None or self._backward is None:
-            raise TraceError(f"{self.__name__} has no derivative rule: give one with defvjp")  # pyright: ignore[reportAttributeAccessIssue]
-        op = CustomVjpCall(
-            prepared(traced.program), *_vjp_rule(self._forward, self._backward, traced, args)
-        )
-        return _emit_call(op, traced)
+            raise self._without_rule("defvjp")
+        with self._in_rule():
+            fwd, bwd = _vjp_rule(self._forward, self._backward, traced, args)
+        return _emit_call(CustomVjpCall(prepared(traced.program), fwd, bwd), traced)
 
 
 def _emit_call(op: CustomJvpCall | CustomVjpCall, traced: Traced) -> Any:
@@ -185,7 +213,7 @@ def _vjp_rule(
     backward: Callable[..., Any],
     traced: Traced,
     args: tuple[Any, ...],
-) -> Sequence[Program]:
+) -> tuple[Program, Program]:
     """The rule's programs: `ins -> outs ++ residuals`, `residuals ++ cts -> cts of ins`."""
     _without_constants(traced, traced.program.name)
     specs = _specs(args)

@@ -29,13 +29,16 @@ class Joint:
 
 
 def prepared(program: Program) -> Program:
-    """A traced program, ready to be derived: calls flattened, cleaned up."""
+    """A traced program, ready to be derived: calls flattened, cleaned up.
+
+    Functions with derivative rules of their own stay whole until they have been derived.
+    """
     return simplify(inline_calls(program))
 
 
 def joint_of(program: Program) -> Joint:
     """A program without derivatives, ready to plan."""
-    ready = own_outputs(prepared(program))
+    ready = own_outputs(simplify(inline_calls(program, custom=True)))
     return Joint(ready, len(ready.eqns))
 
 
@@ -111,11 +114,11 @@ def _closed(
     seeds: Sequence[Atom],
 ) -> Joint:
     """Join the primal half and the (plain) cotangent half, simplify, and find the border."""
-    early = inline(b, halves.early, ins)
+    early = inline(b, inline_calls(halves.early, custom=True), ins)
     n_outs = len(early) - len(halves.residuals)
     primal = {v for eqn in b.eqns for v in eqn.outs}
     # Seeds of literal value spread through the transposed program as literals.
-    backs = inline(b, cotangent, [*early[n_outs:], *seeds])
+    backs = inline(b, inline_calls(cotangent, custom=True), [*early[n_outs:], *seeds])
     program = own_outputs(simplify(b.build([*early[:n_outs], *backs])))
     n_known = sum(bool(primal.intersection(eqn.outs)) for eqn in program.eqns)
     return Joint(program, n_known)

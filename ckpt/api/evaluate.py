@@ -9,6 +9,7 @@ from ckpt.codegen.executable import Executable
 from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
 from ckpt.frontends.numpy import emit_program, has_tracer
+from ckpt.ir.inline import inline_calls
 from ckpt.ir.program import Program
 from ckpt.plan.place import place
 from ckpt.simplify.outputs import own_outputs
@@ -26,7 +27,7 @@ def evaluate(program: Program, values: Sequence[Any]) -> Sequence[Any]:
         return emit_program(program, values)
     executable = _EXECUTABLES.get(program)
     if executable is None:
-        ready = own_outputs(program)
+        ready = own_outputs(inline_calls(program, custom=True))
         plan = place(ready, running_lets(ready), costs=CostModel(Device.this()))
         executable = _EXECUTABLES[program] = Executable(ready, plan)
     return executable(*values)

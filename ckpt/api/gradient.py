@@ -134,7 +134,11 @@ def compile(  # noqa: A001
 
     Args:
         f: written in NumPy.
-        budget, policy, device, limits, progress: as in `value_and_grad`.
+        budget: on everything alive during a step, as in `value_and_grad`.
+        policy: who plans.
+        device: whose costs to plan with.
+        limits: how hard to search.
+        progress: called while planning.
 
     >>> import numpy as np
     >>> def train(w, x):
@@ -144,7 +148,6 @@ def compile(  # noqa: A001
     >>> float(loss), w
     (2.0, array([1., 1.]))
     """
-
     options = Options(Budget.of(budget), policy, device or Device.this(), limits, progress)
     return Step(f, lambda traced: joint_of(traced.program), result_of, options)
 

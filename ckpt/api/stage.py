@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from ckpt.ad.unzip import partial_eval as split
-from ckpt.api.derive import prepared
 from ckpt.api.derivatives import chooser
+from ckpt.api.derive import prepared
 from ckpt.api.evaluate import evaluate
 from ckpt.api.signature import arrays_of, positions
 from ckpt.api.step import result_of
@@ -76,12 +76,12 @@ class Staged:
     @property
     def report(self) -> str:
         """What is kept, what a call costs, and how far from the best that may be."""
+        early, late = len(self.early.eqns), len(self.late.eqns)
+        seconds, bound = self.decision.seconds, self.decision.bound_seconds
         lines = [
-            f"{len(self.early.eqns)} lets early, {len(self.late.eqns)} per call, "
-            f"{format_bytes(self.residual_bytes)} cross",
-            f"predicted {format_seconds(self.decision.seconds)}, at least "
-            f"{format_seconds(self.decision.bound_seconds)} within the budget "
-            f"({self.decision.status.value})",
+            f"{early} lets early, {late} per call; {format_bytes(self.residual_bytes)} cross",
+            f"predicted {format_seconds(seconds)}, at least {format_seconds(bound)} within the "
+            + f"budget ({self.decision.status.value})",
         ]
         lines += [
             f"  {format_bytes(r.nbytes):>12}  {r.name}" + (f"  ({r.source})" if r.source else "")

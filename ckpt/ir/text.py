@@ -196,7 +196,8 @@ class _Parser:
 
     def _word(self) -> str:
         if self.at >= len(self.tokens) or self.tokens[self.at][0] != "name":
-            raise self._error(f"expected a name, found {self._peek() or 'the end'!r}", self._where())
+            found = self._peek() or "the end"
+            raise self._error(f"expected a name, found {found!r}", self._where())
         return self._next()
 
     def _listed(self, close: str) -> Iterator[None]:

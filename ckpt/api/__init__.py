@@ -1,0 +1,10 @@
+"""The public entry points: functions in, compiled steps out.
+
+    gradient      value_and_grad, grad, compile: functions with a byte budget
+    step          Step: traced, planned and compiled once per signature
+    derivatives   jvp, linearize, vjp
+    stage         partial_eval: early and late programs under a budget
+    custom        custom_jvp, custom_vjp
+    pins          save, recompute
+    derive        from a program to its derivative programs: the three passes, put together
+"""
