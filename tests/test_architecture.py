@@ -27,7 +27,9 @@ def test_every_public_name_can_be_imported():
 
 
 def test_importing_ckpt_imports_nothing_heavy():
-    code = "import sys, ckpt; print([m for m in ('numba', 'ortools', 'networkx') if m in sys.modules])"
+    code = (
+        "import sys, ckpt; print([m for m in ('numba', 'ortools', 'networkx') if m in sys.modules])"
+    )
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -43,9 +43,7 @@ def transpose(tangent: Program) -> Program:
         if not v.type.linear:
             raise LinearityError(f"{tangent.name}: result {v!r} is not linear")
     b = Builder(tangent.name.removesuffix("_tangent") + "_cotangent")
-    env: dict[Var, Var] = {
-        v: b.input(v.type, v.name) for v in tangent.ins if not v.type.linear
-    }
+    env: dict[Var, Var] = {v: b.input(v.type, v.name) for v in tangent.ins if not v.type.linear}
     cts: dict[Var, Var] = {v: b.input(v.type, _cotangent_name(v.name)) for v in tangent.outs}
     plain = {v: e for e in tangent.eqns if not _is_linear(e) for v in e.outs}
 

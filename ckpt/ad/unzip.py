@@ -167,4 +167,3 @@ class _Demand:
         self.late.append(Eqn((v,), make("to_device"), (parked,)))
         self.sent.append(parked)
         self.received.append(parked)
-

@@ -7,4 +7,6 @@
     custom        custom_jvp, custom_vjp
     pins          save, recompute
     derive        from a program to its derivative programs: the three passes, put together
+
+`import ckpt` offers all of it; nothing else is meant to be imported from here.
 """

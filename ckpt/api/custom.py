@@ -155,6 +155,7 @@ def _emit_call(op: CustomJvpCall | CustomVjpCall, traced: Traced) -> Any:
 
 def _specs(args: Any) -> Any:
     """Arguments of the same types as those traced, without their values."""
+
     def spec(leaf: Any) -> Any:
         if not is_traced(leaf):
             return leaf
@@ -194,17 +195,13 @@ def _jvp_rule(rule: Callable[..., Any], traced: Traced, args: tuple[Any, ...]) -
     ins: list[Var] = [b.input(v.type, v.name) for v in plain.ins[:n]]
     dins = [b.input(v.type.tangent(), "d" + v.name) for v in plain.ins[n:] if v.type.has_tangent]
     linear = iter(dins)
-    tangents = [
-        next(linear) if v.type.has_tangent else b.zero(v.type) for v in plain.ins[n:]
-    ]
+    tangents = [next(linear) if v.type.has_tangent else b.zero(v.type) for v in plain.ins[n:]]
     try:
         outs = inline(b, plain, [*ins, *tangents])
     except LinearityError as error:
         raise LinearityError(f"the jvp rule is not linear in its tangents: {error}") from error
     pairs = list(zip(outs[:n_outs], outs[n_outs:], strict=True))
-    douts = [
-        d if d.type.linear else b.zero(v.type) for v, d in pairs if v.type.has_tangent
-    ]
+    douts = [d if d.type.linear else b.zero(v.type) for v, d in pairs if v.type.has_tangent]
     return b.build([*outs[:n_outs], *douts])
 
 

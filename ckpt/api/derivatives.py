@@ -25,9 +25,7 @@ from ckpt.simplify import simplify
 from ckpt.simplify.forget import forget
 
 
-def jvp(
-    f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
-) -> tuple[Any, Any]:
+def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """Value and directional derivative of a function.
 
     Args:
@@ -78,9 +76,7 @@ def linearize(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., 
     traced = trace(f, primals)
     ins = _values(traced)
     program = prepared(traced.program)
-    active = [
-        v.type.has_tangent and i < len(traced.in_types) for i, v in enumerate(program.ins)
-    ]
+    active = [v.type.has_tangent and i < len(traced.in_types) for i, v in enumerate(program.ins)]
     halves = tangent_halves(program, active, [True] * len(program.outs))
     early, late = evaluate(halves.early, ins), forget(halves.late)
     n = len(program.outs)
@@ -129,8 +125,7 @@ def vjp(
     traced = trace(f, primals)
     ins = _values(traced)
     wrt = [
-        v.type.has_tangent and i < len(traced.in_types)
-        for i, v in enumerate(traced.program.ins)
+        v.type.has_tangent and i < len(traced.in_types) for i, v in enumerate(traced.program.ins)
     ]
     outs = [v.type.has_tangent for v in traced.program.outs]
     joint = pullback_of(traced.program, wrt, outs)
@@ -222,6 +217,3 @@ def _spread(program: Program, douts: Sequence[Any], outs: Sequence[Any]) -> list
         next(found) if v.type.has_tangent else np.zeros_like(out)
         for v, out in zip(program.outs, outs, strict=True)
     ]
-
-
-

@@ -154,4 +154,3 @@ def compile(  # noqa: A001
 
 def _name(f: Callable[..., Any]) -> str:
     return getattr(f, "__name__", repr(f))
-

@@ -38,8 +38,7 @@ def arrays_of(arguments: Arguments) -> list[Array]:
         if isinstance(x, Spec):
             raise ArgumentError(f"{path} is a Spec: it can be planned for, not run")
     return [
-        np.asarray(x, t.dtype.numpy)
-        for x, t in zip(arguments.values, arguments.types, strict=True)
+        np.asarray(x, t.dtype.numpy) for x, t in zip(arguments.values, arguments.types, strict=True)
     ]
 
 

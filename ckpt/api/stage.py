@@ -64,9 +64,7 @@ class Staged:
     def residuals(self) -> tuple[Residual, ...]:
         """What crosses, in order."""
         sources = {v: eqn.source for eqn in self.early.eqns for v in eqn.outs}
-        return tuple(
-            Residual(v.name, v.type.nbytes, sources.get(v)) for v in self.halves.residuals
-        )
+        return tuple(Residual(v.name, v.type.nbytes, sources.get(v)) for v in self.halves.residuals)
 
     @property
     def residual_bytes(self) -> int:
@@ -131,7 +129,9 @@ class Staged:
         leaves: dict[int | str, list[Any]] = {}
         for p, tree in given.items():
             flat = take_apart(_identity, (tree,))
-            leaves[p] = arrays_of(flat) if not any(map(has_tracer, flat.values)) else list(flat.values)
+            leaves[p] = (
+                arrays_of(flat) if not any(map(has_tracer, flat.values)) else list(flat.values)
+            )
         found: list[Any] = []
         for p, t, path, i in zip(where, traced.types, traced.paths, inside, strict=True):
             if not i:
@@ -208,5 +208,3 @@ def _known_leaves(traced: Traced, known: Sequence[str | int]) -> list[bool]:
 
 def _identity(x: Any) -> Any:
     return x
-
-

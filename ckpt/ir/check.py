@@ -37,9 +37,7 @@ def check(program: Program) -> Program:
                 raise IRTypeError(_explain(program, at, why))
             if x.type.linear:
                 if x in spent:
-                    why = (
-                        f"{_name(program, x)} is used twice: first at {_place(program, spent[x])}"
-                    )
+                    why = f"{_name(program, x)} is used twice: first at {_place(program, spent[x])}"
                     remedy = "A linear value is used exactly once. Emit `dup` first "
                     remedy += "(Builder.build does it for you)."
                     raise LinearityError(_explain(program, at, why, remedy))

@@ -184,9 +184,7 @@ class Multilinear(Op):
         for group in self.linear_in(len(ins)):
             if all(dins[i] is None for i in group):
                 continue
-            operands = [
-                (dins[i] or b.zero(x.type)) if i in group else x for i, x in enumerate(ins)
-            ]
+            operands = [(dins[i] or b.zero(x.type)) if i in group else x for i, x in enumerate(ins)]
             for k, term in enumerate(b.emits(self, *operands)):
                 total[k] = b.sum_of(total[k], term)
         return outs, total

@@ -38,8 +38,6 @@ def _view(eqn: Eqn, stored: dict[Var, Stored]) -> Stored | None:
     if not eqn.ins or not isinstance(eqn.ins[0], Var):
         return None
     # A literal operand has no buffer; its layout is that of one element.
-    layouts = [
-        stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
-    ]
+    layouts = [stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins]
     layout = eqn.op.view(layouts, [x.type for x in eqn.ins])
     return None if layout is None else Stored(stored[eqn.ins[0]].root, layout)

@@ -45,8 +45,6 @@ def forget(program: Program) -> Program:
                     env[z] = b.emit(broadcast, zero, name=z.name)
             case _:
                 with b.at(eqn.source):
-                    outs = b.emits(
-                        eqn.op, *map(plain, eqn.ins), names=[v.name for v in eqn.outs]
-                    )
+                    outs = b.emits(eqn.op, *map(plain, eqn.ins), names=[v.name for v in eqn.outs])
                 env.update(zip(eqn.outs, outs, strict=True))
     return b.build([env[v] for v in program.outs])

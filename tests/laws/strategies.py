@@ -40,7 +40,17 @@ def programs(draw, *, max_lets: int = 10, linear_only: bool = False) -> Program:
 def lets(draw, b: Builder, pool: list[Var], linear_only: bool) -> Var:
     x = draw(st.sampled_from(pool))
     same = [v for v in pool if v.type == x.type]
-    kinds = ["scale", "add", "sum", "broadcast", "permute", "slice", "pad", "concatenate", "reshape"]
+    kinds = [
+        "scale",
+        "add",
+        "sum",
+        "broadcast",
+        "permute",
+        "slice",
+        "pad",
+        "concatenate",
+        "reshape",
+    ]
     if not linear_only:
         kinds += ["smooth", "smooth", "mul", "dot", "where", "sub", "maximum", "take"]
     kind = draw(st.sampled_from(kinds))

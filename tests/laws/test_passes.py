@@ -284,9 +284,7 @@ def test_p13_derivatives_compose(f, g):
 @given(programs(), st.data())
 def test_p15_recomputation_waits_for_its_cotangent(f, data):
     """Between a recomputed let and the first cotangent let that needs it runs no other one."""
-    numbered = tuple(
-        Eqn(e.outs, e.op, e.ins, SourceLine("f", i)) for i, e in enumerate(f.eqns)
-    )
+    numbered = tuple(Eqn(e.outs, e.op, e.ins, SourceLine("f", i)) for i, e in enumerate(f.eqns))
     both = jvp(Program(f.name, f.ins, numbered, f.outs))
     back = transpose(unzip(both, data.draw(choices(len(both.eqns)))).late)
     needs: dict[Var, int] = {}  # plain variable -> the first linear let that waits for it
