@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from policies.compact import compact_of
-from policies.cutbound import CutBounder
+from policies.cutbound import CutBound, CutBounder
+from policies.cutgrid import CutGrid
 from policies.decision import Decision, Status
 from policies.errors import Infeasible
 from policies.evaluate import simulate
@@ -21,6 +22,7 @@ from policies.floor import floor
 from policies.judge import judged
 from policies.lifetimes import to_sequence
 from policies.policy import Limits, Progress, Step, register
+from policies.proving import StageRounds
 from policies.recompute_sets import SetSearch
 
 if TYPE_CHECKING:
@@ -31,8 +33,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Incumbent", "auto"]
 
-ENOUGH = 1e-6
-"""A gap below this fraction of the step time is not worth more work."""
+ENOUGH = 1e-8
+"""A gap below this fraction of the step time is none."""
+
+PLENTY = 1e-4
+"""A gap below this fraction is not worth more work unless a time to use was given."""
 
 
 class Incumbent:
@@ -58,6 +63,7 @@ class Incumbent:
         self.bound = self.base
         self.engine = "every task runs once"
         self.interrupted = False
+        self.searched = float("inf")
 
     @property
     def elapsed(self) -> float:
@@ -181,36 +187,106 @@ def _solve(best: Incumbent, calls: float) -> None:
     natural = bounder.network.natural_price()
     price = 3.0 * (bound.price if bound.price > 0 else natural)
     search = SetSearch(problem, baseline, best.limits.seed, price, calls)
-    search.start(np.zeros((0, 2), np.int64))
-    stale = 0
-    round_ = 0
-    while not best.done() and stale < 3:
-        heat = (0.5, 1.5, 0.3, 3.0)[round_ % 4]
+    starts = _starts(best, search, bounder, bound)
+    stage = bound.task if bound.task >= 0 else int(np.argmax(baseline))
+    proof = StageRounds(problem, bounder.moments, [stage])
+    timed = best.limits.time_seconds is not None
+    stale = round_ = 0
+    while not best.done() and (timed or (stale < 2 and best.gap > PLENTY)):
+        if not proof.finished and _provable(best, proof):
+            _prove(best, search, proof)
+            if best.done():
+                break
+        if best.sequence is None and starts:
+            search.start(starts[round_ % len(starts)])
+        heat = (0.3, 1.0, 0.1, 3.0)[round_ % 4]
         improved = _anneal(best, search, heat)
         stale = 0 if improved else stale + 1
         round_ += 1
 
 
+def _starts(
+    best: Incumbent, search: SetSearch, bounder: CutBounder, bound: CutBound
+) -> list[NDArray[np.int64]]:
+    """Make plans from cuts; return those that do not fit, the smallest peak first."""
+    problem = best.problem
+    stage = bound.task if bound.task >= 0 else int(np.argmax(bounder.moments.baseline))
+    grid = CutGrid(bounder, problem, stage, bound.price)
+    nothing = np.zeros((0, 2), np.int64)
+    over: list[tuple[int, NDArray[np.int64]]] = []
+    for count in (1, 2, 3, 4, 6, 9, 14, 21, 32):
+        if best.limits.time_seconds is not None and best.left() <= 0 and over:
+            break
+        for pairs, peak in grid.plans((count,)):
+            search.start(pairs)
+            search.fill()
+            _take(best, search, "interpolated cut")
+            if peak > problem.budget:
+                over.append((peak, pairs))
+        if best.sequence is not None and (count >= 4 or best.gap < 10 * PLENTY):
+            break
+    over.sort(key=lambda pair: pair[0])
+    search.start(search.best_pairs() if best.sequence is not None else nothing)
+    return [*(pairs for _, pairs in over[:3]), nothing]
+
+
+def _provable(best: Incumbent, proof: StageRounds) -> bool:
+    """Tell whether the stage program is small enough to be worth solving."""
+    if best.problem.free_order:
+        return False
+    if best.limits.time_seconds is None:
+        return proof.size <= 1600 and len(proof.stages) <= 4
+    return proof.size <= 20_000
+
+
+def _prove(best: Incumbent, search: SetSearch, proof: StageRounds) -> None:
+    """Solve one stage program; its plan is a start for the search."""
+    timed = best.limits.time_seconds is not None
+    seconds = max(0.5, best.left() * 0.6) if timed else None
+    nodes = None if timed else 200
+    began = best.elapsed
+    try:
+        solution = proof.step(seconds, nodes, best.seconds - best.base)
+    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+        proof.finished = True
+        best.tell(f"stage program failed: {error}")
+        return
+    best.work += 1000.0 * (best.elapsed - began) if timed else 150.0 + proof.size
+    best.prove(solution.seconds, f"stage program at {len(proof.stages)} stages")
+    if solution.pairs is not None:
+        search.start(solution.pairs)
+        search.fill()
+        _take(best, search, "stage program")
+        if best.sequence is not None:
+            search.start(search.best_pairs())
+
+
+def _take(best: Incumbent, search: SetSearch, engine: str) -> None:
+    """Offer the best plan of the search."""
+    if search.best_seconds < best.searched:
+        best.searched = search.best_seconds
+        best.offer(to_sequence(best.problem.n, search.best_pairs()), engine)
+
+
 def _anneal(best: Incumbent, search: SetSearch, heat: float) -> bool:
-    """One annealing from the current plan; tell whether the best plan improved by much."""
+    """Anneal once from the current plan; tell whether the best plan improved by much."""
     n = best.problem.n
+    timed = best.limits.time_seconds is not None
     per_unit = max(1.0, 60_000.0 / (1500.0 + n))
     rounds = 24
-    work = min(best.left() * 1000.0, 400.0 + n)
+    work = min(best.left() * 1000.0, 400.0 + n if timed else 150.0 + 0.4 * n)
     steps = max(100, int(work * per_unit / rounds))
-    cool = 0.004
+    factor = (0.004 / heat) ** (1.0 / rounds)
     before = best.seconds
-    factor = (cool / heat) ** (1.0 / rounds)
     for r in range(rounds):
-        if best.limits.time_seconds is not None and best.left() <= 0:
+        if timed and best.left() <= 0:
             break
         search.run(steps, heat * factor**r, heat * factor ** (r + 1))
         best.work += steps / per_unit
-        if search.plan.num[2] == 0 and search.plan.excess == 0:
-            break
+        _take(best, search, "recompute sets")
     search.fill()
     if search.best_seconds < np.inf:
         search.start(search.best_pairs())
         search.fill()
-        best.offer(to_sequence(n, search.best_pairs()), "recompute sets")
+    _take(best, search, "recompute sets")
     return best.seconds < before * (1 - 1e-4) or best.seconds == np.inf
