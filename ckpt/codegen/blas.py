@@ -1,8 +1,8 @@
-"""BLAS inside numba kernels: matrix products and triangular solves on addresses, row-major.
+"""BLAS and LAPACK inside numba kernels, on addresses of row-major matrices.
 
-SciPy exports its BLAS as C functions; they are given names that compiled code links against, so
+SciPy exports them as C functions; they are given names that compiled code links against, so
 that a kernel which calls them can still be cached on disk. Nothing is allocated: the scalars
-that BLAS takes by address stand on the stack.
+that they take by address stand on the stack.
 """
 
 # numba and llvmlite describe their internals to no type checker
@@ -17,18 +17,19 @@ from numba import njit
 from numba.core import types
 from numba.extending import get_cython_function_address
 
-from ckpt.codegen.address import on_stack
+from ckpt.codegen.address import on_stack, read
 
 
-def _external(name: str, n_args: int) -> Any:
-    """A function of SciPy's BLAS, all of whose arguments are addresses."""
-    address = get_cython_function_address("scipy.linalg.cython_blas", name)
+def _external(name: str, n_args: int, library: str = "blas") -> Any:
+    """A function of SciPy's BLAS or LAPACK, all of whose arguments are addresses."""
+    address = get_cython_function_address(f"scipy.linalg.cython_{library}", name)
     llvm.add_symbol(f"ckpt_blas_{name}", address)
     return types.ExternalFunction(f"ckpt_blas_{name}", types.void(*[types.intp] * n_args))
 
 
 _sgemm, _dgemm = _external("sgemm", 13), _external("dgemm", 13)
 _strsm, _dtrsm = _external("strsm", 11), _external("dtrsm", 11)
+_spotrf, _dpotrf = _external("spotrf", 5, "lapack"), _external("dpotrf", 5, "lapack")
 
 _RIGHT = np.uint8(ord("R"))
 _LOWER, _UPPER = np.uint8(ord("L")), np.uint8(ord("U"))
@@ -106,3 +107,26 @@ def trsm(
     else:
         one = on_stack(np.float64(1))
         _dtrsm(side, triangle, flag, diagonal, m, n, one, address, lda, place, ldx)
+
+
+@njit(error_model="numpy")
+def potrf(item: int, n: int, a: tuple[int, int]) -> bool:
+    """Put the Cholesky factor of `a: f32[n,n]` (or f64) in place of its lower triangle.
+
+    Args:
+        item: bytes of an element, 4 or 8.
+        n: rows and columns.
+        a: its address, and the elements from one of its rows to the next.
+
+    Returns:
+        Whether `a` was found to be positive definite.
+    """
+    # the lower triangle by rows is to column-major LAPACK the upper one
+    address = a[0]
+    triangle, size = on_stack(_UPPER), on_stack(np.int32(n))
+    lda, info = on_stack(np.int32(max(a[1], 1))), on_stack(np.int32(0))
+    if item == 4:
+        _spotrf(triangle, size, address, lda, info)
+    else:
+        _dpotrf(triangle, size, address, lda, info)
+    return read(np.int32(0), info, 0) == 0
