@@ -30,7 +30,7 @@ def name(sample: Sample) -> str:
 
 def differentiable(sample: Sample) -> bool:
     """Whether differences say anything: f32 results are too coarse, host values stay put."""
-    if isinstance(sample.op, HoldsPrograms) or isinstance(sample.op, Cast):
+    if isinstance(sample.op, HoldsPrograms | Cast):
         return False
     outs = result_types(sample.op, sample.ins)
     here = all(t.space is Space.DEVICE for t in (*sample.ins, *outs))
@@ -53,9 +53,7 @@ def test_forward_rule_agrees_with_differences(rules, sample: Sample):
         rules.jvp(sample, [i])
 
 
-@pytest.mark.parametrize(
-    "sample", [s for s in SMOOTH if s.op.linear_in(len(s.ins))], ids=name
-)
+@pytest.mark.parametrize("sample", [s for s in SMOOTH if s.op.linear_in(len(s.ins))], ids=name)
 def test_reverse_rule_is_the_adjoint(rules, make_transpose, sample: Sample):
     rules.adjoint(sample)
     for linear in sample.op.linear_in(len(sample.ins)):

@@ -2,7 +2,7 @@
 
 from numba import njit
 
-from ckpt.codegen.library.window import Ints, window_of
+from ckpt.codegen.library.window import Ints, write_window
 from ckpt.ir.op import Array
 
 
@@ -10,5 +10,4 @@ from ckpt.ir.op import Array
 def pad(x: Array, out: Array, offset: int, strides: Ints) -> None:
     """Fill with zeros, then copy `x` into the window."""
     out[...] = 0
-    if x.size:
-        window_of(out, x.shape, offset, strides)[...] = x
+    write_window(x, out, offset, strides)

@@ -3,14 +3,14 @@
 from numba import njit
 
 from ckpt.codegen.library.axis import inner_size, place
+from ckpt.codegen.library.base import start_from
 from ckpt.ir.op import Array
 
 
 @njit(nogil=True, error_model="numpy")
 def scatter_add(x: Array, u: Array, index: Array, out: Array, axis: int) -> None:
     """Copy `x`, unless it is in place already, and add `u` in order to the indexed places."""
-    if x.ctypes.data != out.ctypes.data:
-        out[...] = x
+    start_from(x, out)
     flat, us, indices = out.reshape(-1), u.flat, index.flat
     n, inner = x.shape[axis], inner_size(x, axis)
     if n == 0:

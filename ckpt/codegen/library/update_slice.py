@@ -2,14 +2,13 @@
 
 from numba import njit
 
-from ckpt.codegen.library.window import Ints, window_of
+from ckpt.codegen.library.base import start_from
+from ckpt.codegen.library.window import Ints, write_window
 from ckpt.ir.op import Array
 
 
 @njit(nogil=True, error_model="numpy")
 def update_slice(x: Array, u: Array, out: Array, offset: int, strides: Ints) -> None:
     """Copy `x`, unless it is in place already, then `u` into the window."""
-    if x.ctypes.data != out.ctypes.data:
-        out[...] = x
-    if u.size:
-        window_of(out, u.shape, offset, strides)[...] = u
+    start_from(x, out)
+    write_window(u, out, offset, strides)
