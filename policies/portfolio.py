@@ -20,18 +20,20 @@ from policies.errors import Infeasible
 from policies.evaluate import simulate
 from policies.floor import floor
 from policies.judge import judged
-from policies.lifetimes import to_sequence
+from policies.lifetimes import to_pairs, to_sequence
 from policies.policy import Limits, Progress, Step, register
 from policies.proving import StageRounds
 from policies.recompute_sets import SetSearch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from policies.compact import Compact
     from policies.problem import Problem
 
-__all__ = ["Incumbent", "auto"]
+__all__ = ["Incumbent", "auto", "plan"]
 
 ENOUGH = 1e-8
 """A gap below this fraction of the step time is none."""
@@ -47,13 +49,18 @@ class Incumbent:
         problem: The compact problem, with its budget.
         limits: When to stop.
         progress: Is called with news.
+        calls: How often everything from the first unknown task on runs.
     """
 
-    def __init__(self, problem: Compact, limits: Limits, progress: Progress | None) -> None:
+    def __init__(
+        self, problem: Compact, limits: Limits, progress: Progress | None, calls: float
+    ) -> None:
         """Start with no plan and the bound that every task runs once."""
         self.problem = problem
         self.limits = limits
         self.progress = progress
+        self.calls = calls
+        self.enough = ENOUGH
         self.began = time.perf_counter()
         self.work = 0.0
         self.base = float(problem.seconds.sum())
@@ -64,6 +71,7 @@ class Incumbent:
         self.engine = "every task runs once"
         self.interrupted = False
         self.searched = float("inf")
+        self._priced = float("inf")
 
     @property
     def elapsed(self) -> float:
@@ -86,13 +94,15 @@ class Incumbent:
 
     def done(self) -> bool:
         """Tell whether to stop."""
-        return self.interrupted or self.gap <= ENOUGH or self.left() <= 0
+        return self.interrupted or self.gap <= self.enough or self.left() <= 0
 
     def offer(self, sequence: NDArray[np.int64], engine: str) -> bool:
         """Take a plan if the referee finds that it fits and is the best."""
         outcome = simulate(self.problem, sequence)
-        if outcome.peak > self.problem.budget or outcome.seconds >= self.seconds:
+        seconds = outcome.early_seconds + self.calls * outcome.late_seconds
+        if outcome.peak > self.problem.budget or seconds >= self._priced:
             return False
+        self._priced = seconds
         self.sequence, self.seconds, self.peak = sequence, outcome.seconds, outcome.peak
         self.tell(engine)
         return True
@@ -142,11 +152,39 @@ def auto(problem: Problem, *, limits: Limits, progress: Progress | None = None) 
     >>> auto(Problem(graph, budget=12, first_order=("a", "b", "c", "d")), limits=Limits()).seconds
     5.0
     """
+    return plan(problem, limits, progress)[0]
+
+
+def plan(
+    problem: Problem,
+    limits: Limits,
+    progress: Progress | None,
+    warm: Sequence[NDArray[np.int64]] = (),
+    enough: float = PLENTY,
+) -> tuple[Decision, NDArray[np.int64]]:
+    """Do what `auto` does, starting from plans that are known.
+
+    Args:
+        problem: With its options chosen.
+        limits: When to stop.
+        progress: Is called with news.
+        warm: Plans as task indices, for other budgets or other costs of the same graph.
+        enough: A gap, as a fraction, that ends the search even if there is time left.
+
+    Returns:
+        The decision, and its plan as task indices.
+
+    Raises:
+        Infeasible: proved, or nothing found within the limits.
+    """
     budget = problem.limit.resolve(problem)
     compact = compact_of(problem, budget)
-    best = Incumbent(compact, limits, progress)
+    if "bounder" not in problem.cache:
+        problem.cache["bounder"] = CutBounder(compact)
+    best = Incumbent(compact, limits, progress, problem.calls)
+    best.enough = enough if limits.time_seconds is None or warm else ENOUGH
     try:
-        _solve(best, problem.calls)
+        _solve(best, problem.cache["bounder"], warm)
     except KeyboardInterrupt:
         best.interrupted = True
         if best.sequence is None:
@@ -160,7 +198,7 @@ def auto(problem: Problem, *, limits: Limits, progress: Progress | None = None) 
             task=least.task,
             proved=budget < least.bytes,
         )
-    return judged(
+    decision = judged(
         problem,
         [compact.tasks[t] for t in best.sequence],
         policy="auto",
@@ -170,12 +208,12 @@ def auto(problem: Problem, *, limits: Limits, progress: Progress | None = None) 
         status=Status.TIME_LIMIT if best.interrupted else Status.FEASIBLE,
         solve_seconds=best.elapsed,
     )
+    return decision, best.sequence
 
 
-def _solve(best: Incumbent, calls: float) -> None:
+def _solve(best: Incumbent, bounder: CutBounder, warm: Sequence[NDArray[np.int64]]) -> None:
     """Run the engines, quick ones first."""
     problem = best.problem
-    bounder = CutBounder(problem)
     baseline = bounder.moments.baseline
     everything = np.arange(problem.n, dtype=np.int64)
     if not problem.n or (bool(problem.hold.all()) and int(baseline.max()) <= problem.budget):
@@ -186,13 +224,17 @@ def _solve(best: Incumbent, calls: float) -> None:
         best.prove(bound.seconds, "min cut at one stage")
     natural = bounder.network.natural_price()
     price = 3.0 * (bound.price if bound.price > 0 else natural)
-    search = SetSearch(problem, baseline, best.limits.seed, price, calls)
+    search = SetSearch(problem, baseline, best.limits.seed, price, best.calls)
+    for sequence in warm:
+        search.start(to_pairs(problem.n, sequence))
+        search.fill()
+        _take(best, search, "warm start")
     starts = _starts(best, search, bounder, bound)
     stage = bound.task if bound.task >= 0 else int(np.argmax(baseline))
     proof = StageRounds(problem, bounder.moments, [stage])
     timed = best.limits.time_seconds is not None
     stale = round_ = 0
-    while not best.done() and (timed or (stale < 2 and best.gap > PLENTY)):
+    while not best.done() and (timed or stale < 2):
         if not proof.finished and _provable(best, proof):
             _prove(best, search, proof)
             if best.done():
