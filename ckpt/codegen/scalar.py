@@ -215,6 +215,12 @@ def _invert(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
     return s.binary("xor", v[0], ones)
 
 
+def _bits_to_uniform(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
+    bits = 24 if out is DType.F32 else 53
+    low = s.binary("and", v[0], s.const((1 << bits) - 1, v[0].dtype))
+    return s.binary("mul", s.cast(low, out), s.const(0.5**bits, out))
+
+
 CODES: dict[str, Rule] = {
     "copy": lambda _s, _, v: v[0],
     "cast": lambda s, out, v: s.cast(v[0], out),
@@ -259,6 +265,7 @@ CODES: dict[str, Rule] = {
     **{name: _call(name) for name in ("erf", "erfc")},
     **{f"arc{name}": _call(f"a{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
     "arctan2": _call("atan2"),
+    "bits_to_uniform": _bits_to_uniform,
 }
 """Every code, by the name of its op."""
 
