@@ -306,9 +306,9 @@ def result_types(op: Op, ins: Sequence[Type]) -> tuple[Type, ...]:
         return outs
     allowed = op.linear_in(len(ins))
     if linear not in allowed:
-        said = " or ".join(str(sorted(s)) for s in allowed) or "none of its operands"
+        said = " or ".join(str(sorted(s)) for s in allowed) or "none"
         raise LinearityError(
-            f"{op.name} is linear in operands {said}, not in {sorted(linear)} together"
+            f"{op.name} is not linear in operands {sorted(linear)} together; it is in {said}"
         )
     results = op.linear_results(len(outs))
     return tuple(t.tangent() if i in results else t for i, t in enumerate(outs))

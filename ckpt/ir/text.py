@@ -51,7 +51,7 @@ def to_text(program: Program) -> str:
 
 
 def window(program: Program, at: int, around: int = 3) -> str:
-    """The lets around one, with a marker at it, for error messages."""
+    """The lets around one by their ids, with a marker at it, for error messages."""
     names = names_of(program)
     held: dict[Program, str] = {}
     _collect(program, held)
@@ -59,8 +59,9 @@ def window(program: Program, at: int, around: int = 3) -> str:
     lines += [_let(e, names, held) for e in program.eqns]
     lines.append(_return(program, names))
     first, last = max(at + 1 - around, 0), min(at + 2 + around, len(lines))
+    ids = ["", *map(str, range(len(program.eqns))), ""]
     return "\n".join(
-        f"{'>' if i == at + 1 else ' '} {i:4d}  {lines[i]}" for i in range(first, last)
+        f"{'>' if i == at + 1 else ' '} {ids[i]:>4}  {lines[i]}" for i in range(first, last)
     )
 
 
@@ -186,18 +187,20 @@ class _Parser:
     def _where(self) -> int:
         return self.tokens[self.at][2] if self.at < len(self.tokens) else max(len(self.text) - 1, 0)
 
+    def _found(self) -> str:
+        return repr(self._peek()) if self._peek() else "the end"
+
     def _next(self, expected: str | None = None) -> str:
         found = self._peek()
         if not found or (expected is not None and found != expected):
             wanted = repr(expected) if expected else "more"
-            raise self._error(f"expected {wanted}, found {found or 'the end'!r}", self._where())
+            raise self._error(f"expected {wanted}, found {self._found()}", self._where())
         self.at += 1
         return found
 
     def _word(self) -> str:
         if self.at >= len(self.tokens) or self.tokens[self.at][0] != "name":
-            found = self._peek() or "the end"
-            raise self._error(f"expected a name, found {found!r}", self._where())
+            raise self._error(f"expected a name, found {self._found()}", self._where())
         return self._next()
 
     def _listed(self, close: str) -> Iterator[None]:
@@ -219,9 +222,9 @@ class _Parser:
         self._next("(")
         ins: list[Var] = []
         for _ in self._listed(")"):
-            hint = self._word()
+            where, hint = self._where(), self._word()
             self._next(":")
-            ins.append(self._bind(names, hint, self._type()))
+            ins.append(self._bind(names, hint, self._type(), where))
         declared = self._where()
         self._next("->")
         self._next("(")
@@ -242,9 +245,9 @@ class _Parser:
             raise self._error(f"{name} returns ({found}), not as declared", declared)
         return Program(name, tuple(ins), tuple(eqns), tuple(outs))
 
-    def _bind(self, names: dict[str, Var], hint: str, t: Type) -> Var:
+    def _bind(self, names: dict[str, Var], hint: str, t: Type, where: int) -> Var:
         if hint in names:
-            raise self._error(f"{hint} is bound twice", self._where())
+            raise self._error(f"{hint} is bound twice", where)
         names[hint] = Var(t, hint)
         return names[hint]
 
@@ -277,7 +280,8 @@ class _Parser:
             if t is not None and t != found:
                 raise self._error(f"{hint} is declared {t}, but {op.name} gives {found}", where)
         outs = tuple(
-            self._bind(names, hint, t) for (hint, _), t in zip(targets, types, strict=True)
+            self._bind(names, hint, t, where)
+            for (hint, _), t in zip(targets, types, strict=True)
         )
         return Eqn(outs, op, tuple(ins))
 
