@@ -179,14 +179,14 @@ def as_text(found: dict[str, Any]) -> str:
     kept, cpu, ram = found["cache"], found["processor"], found["memory"]
     can = "" if kept["writable"] else "; cannot be written to, so kernels compile every time"
     usable = f"{cpu['usable_cores']} of {cpu['cores']} cores usable"
-    cap = f", of which this process may use {format_bytes(ram['cap_bytes'])}"
+    total = "unknown" if ram["bytes"] is None else format_bytes(ram["bytes"])
+    capped = ram["cap_bytes"]
+    cap = "" if capped is None else f", of which this process may use {format_bytes(capped)}"
     lines += [
         "",
         f"kernels    {kept['kernels']} in {kept['folder']}, {format_bytes(kept['bytes'])}{can}",
         f"processor  {cpu['machine']} {cpu['target']}, {usable}",
-        "memory     "
-        + ("unknown" if ram["bytes"] is None else format_bytes(ram["bytes"]))
-        + (cap if ram["cap_bytes"] else ""),
+        f"memory     {total}{cap}",
     ]
     return "\n".join(lines)
 

@@ -121,7 +121,8 @@ def _from_program(file: Path) -> tuple[Traced, Sequence[int]]:
         return emit_program(program, args)
 
     specs = tuple(Spec(v.type.shape, v.type.dtype.numpy) for v in program.ins)
-    out_treedef = optree.tree_structure(tuple(range(len(program.outs))))
+    results: Any = tuple(range(len(program.outs)))
+    out_treedef = optree.tree_structure(results)
     paths = tuple(f"result[{i}]" for i in range(len(program.outs)))
     floats = [i for i, v in enumerate(program.ins) if v.type.has_tangent]
     return Traced(program, take_apart(run, specs), out_treedef, paths, ()), floats
