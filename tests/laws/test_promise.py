@@ -24,10 +24,21 @@ COSTS = CostModel(Device.this())
 RANDOM_DECISIONS = 200
 
 
+SMALLER = {
+    "gpt": {"layers": 1},
+    "heat": {"steps": 2},
+    "lstm": {"steps": 2},
+    "resnet": {"widths": [4, 8], "size": 8, "batch": 2},
+    "unet": {"depth": 1, "size": 8, "batch": 2},
+    "vit": {"layers": 1, "batch": 4},
+}
+"""Where the default size would only take longer."""
+
+
 @functools.cache
 def gradient_program(name):
     model = MODELS[name]
-    config = model.config()
+    config = model.config(**SMALLER.get(name, {}))
     loss = model.make_loss(config)
     args = (model.init(config, 0), *model.batch(config, 1))
     traced = trace(loss, args)
