@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from policies.compact import Compact, compact_of
 from policies.decision import Decision, Status
-from policies.errors import Infeasible
-from policies.floor import floor
+from policies.floor import not_found
 from policies.judge import judged
 from policies.policy import Limits, Policy, Progress, register
 from policies.problem import Problem
@@ -144,15 +143,7 @@ def _from_keep(
             best = (seconds, sequence)
     if best is None:
         assert smallest is not None
-        bound = floor(problem)
-        raise Infeasible(
-            budget,
-            lower_bound_bytes=bound.bytes,
-            min_bytes=smallest + problem.fixed_bytes,
-            witness=bound.witness,
-            task=bound.task,
-            proved=budget < bound.bytes,
-        )
+        raise not_found(problem, budget, smallest + problem.fixed_bytes)
     return judged(
         problem,
         [compact.tasks[t] for t in best[1]],

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from policies.compact import Compact, compact_of
 from policies.decision import Decision, Status
 from policies.errors import Infeasible, Stopped
-from policies.floor import floor
+from policies.floor import not_found, refuse_below_floor
 from policies.greedy import greedy
 from policies.intervals import Answer, solve_intervals
 from policies.judge import SLACK, judged
@@ -28,6 +28,8 @@ from policies.rebuild import price
 __all__ = ["cpsat"]
 
 MOST_RUNS = 6
+MOST_RUNS_BLIND = 3
+"""While there is no plan at all, more runs than this per task are not tried."""
 MOST_TOTAL = 600
 
 
@@ -53,15 +55,16 @@ def cpsat(problem: Problem, *, limits: Limits, progress: Progress | None = None)
     compact = compact_of(problem, budget)
     if 2 * compact.n > MOST_TOTAL:
         raise Stopped(f"{compact.n} tasks are too many for intervals: at most {MOST_TOTAL // 2}")
+    refuse_below_floor(problem, budget)
     base = float(compact.seconds.sum())
     best = _start(problem, compact)
     bound = base
-    complete = False
+    work = 0
     runs = _runs(compact, best, base, 2)
     while True:
-        spent = time.perf_counter() - began
-        left = _left(limits, spent)
+        left = _left(limits, time.perf_counter() - began, work)
         answer = solve_intervals(compact, runs, left, hint=best[1] if best else None)
+        work += answer.work
         best = _better(compact, best, answer)
         proved = _bound_for_all(compact, runs, answer, base, best)
         bound = max(bound, proved)
@@ -71,20 +74,16 @@ def cpsat(problem: Problem, *, limits: Limits, progress: Progress | None = None)
         complete = best is not None and best[0] <= bound * (1 + SLACK)
         wanted = _runs(compact, best, base, int(runs.max()) + 1)
         grown = np.maximum(runs, wanted)
-        if complete or not (answer.complete or answer.infeasible) or (grown == runs).all():
+        finished = answer.complete or answer.infeasible
+        if complete or not finished or (grown == runs).all():
             break
-        if int(grown.sum()) > MOST_TOTAL or left.time_seconds == 0:
+        if int(grown.sum()) > MOST_TOTAL or left.time_seconds == 0 or work >= limits.work:
+            break
+        if best is None and int(runs.max()) >= MOST_RUNS_BLIND:
             break
         runs = grown
     if best is None:
-        least_bytes = floor(problem)
-        raise Infeasible(
-            budget,
-            lower_bound_bytes=least_bytes.bytes,
-            witness=least_bytes.witness,
-            task=least_bytes.task,
-            proved=budget < least_bytes.bytes,
-        )
+        raise not_found(problem, budget)
     return judged(
         problem,
         [compact.tasks[t] for t in best[1]],
@@ -93,15 +92,16 @@ def cpsat(problem: Problem, *, limits: Limits, progress: Progress | None = None)
         # copies to slow memory are not in the model: with a link only the trivial bound holds
         bound_seconds=0.0 if problem.link is not None else bound,
         bound_engine="cpsat",
-        status=Status.FEASIBLE if complete else Status.TIME_LIMIT,
+        status=Status.FEASIBLE if finished else Status.TIME_LIMIT,
         solve_seconds=time.perf_counter() - began,
     )
 
 
-def _left(limits: Limits, spent: float) -> Limits:
+def _left(limits: Limits, seconds: float, work: int) -> Limits:
+    left = replace(limits, work=max(0, limits.work - work))
     if limits.time_seconds is None:
-        return limits
-    return replace(limits, time_seconds=max(0.0, limits.time_seconds - spent))
+        return left
+    return replace(left, time_seconds=max(0.0, limits.time_seconds - seconds))
 
 
 def _start(problem: Problem, compact: Compact) -> tuple[float, NDArray[np.int64]] | None:

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from policies.compact import Compact, compact_of, value_names
+from policies.errors import Infeasible
 from policies.problem import Choice, Problem
 
-__all__ = ["Floor", "floor"]
+__all__ = ["Floor", "floor", "not_found", "refuse_below_floor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,41 @@ def floor(problem: Problem) -> Floor:
     return Floor(
         size + problem.fixed_bytes, compact.tasks[task] if task >= 0 else None, tuple(witness)
     )
+
+
+def not_found(problem: Problem, budget_bytes: int, min_bytes: int | None = None) -> Infeasible:
+    """Make the refusal of a policy that found no plan: proved if the budget is below the floor.
+
+    >>> import networkx as nx
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=1, bytes=4)
+    >>> not_found(Problem(graph), 3).proved, not_found(Problem(graph), 4).proved
+    (True, False)
+    """
+    least = floor(problem)
+    return Infeasible(
+        budget_bytes,
+        lower_bound_bytes=least.bytes,
+        min_bytes=min_bytes,
+        witness=least.witness,
+        task=least.task,
+        proved=budget_bytes < least.bytes,
+    )
+
+
+def refuse_below_floor(problem: Problem, budget_bytes: int) -> None:
+    """Raise if no plan can fit.
+
+    Raises:
+        Infeasible: proved.
+
+    >>> import networkx as nx
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=1, bytes=4)
+    >>> refuse_below_floor(Problem(graph), 4)
+    """
+    if budget_bytes < floor(problem).bytes:
+        raise not_found(problem, budget_bytes)
 
 
 def _floor(problem: Problem, compact: Compact) -> tuple[int, int, tuple[int, ...]]:

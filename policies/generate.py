@@ -156,7 +156,13 @@ def stream(stages: int, items: int, window: int = 2) -> Problem:
 
 
 def random_problem(
-    n: int, seed: int = 0, *, density: float = 0.3, rich: bool = True, fixed: bool = True
+    n: int,
+    seed: int = 0,
+    *,
+    density: float = 0.3,
+    rich: bool = True,
+    fixed: bool = True,
+    least_seconds: int = 0,
 ) -> Problem:
     """Give a random graph of ``n`` tasks with small integer costs.
 
@@ -167,6 +173,7 @@ def random_problem(
         rich: also draw workspace, several values, views, stages, tasks that may not run again or
             not be held, values that live to the end, and memory taken over.
         fixed: fix the first order.
+        least_seconds: of any task.
 
     >>> random_problem(4, 1).graph.number_of_nodes()
     4
@@ -177,7 +184,7 @@ def random_problem(
     made: list[list[Value]] = []
     for task in range(n):
         values = [Value((task, 0), rng.randint(0, 9), must_live=rich and rng.random() < 0.1)]
-        data: dict[str, Any] = {"seconds": float(rng.randint(0, 5))}
+        data: dict[str, Any] = {"seconds": float(rng.randint(least_seconds, 5))}
         sources = [u for u in range(task) if rng.random() < density]
         if rich:
             if rng.random() < 0.15:

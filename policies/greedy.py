@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from policies.compact import Compact, compact_of, task_preds
 from policies.decision import Decision
-from policies.errors import Infeasible
-from policies.floor import floor
+from policies.floor import not_found
 from policies.judge import judged
 from policies.policy import Limits, Progress, register
 from policies.problem import Problem
@@ -45,15 +44,7 @@ def greedy(problem: Problem, *, limits: Limits, progress: Progress | None = None
     compact = compact_of(problem, budget)
     found, smallest = _drop(compact, compact.budget)
     if found is None:
-        bound = floor(problem)
-        raise Infeasible(
-            budget,
-            lower_bound_bytes=bound.bytes,
-            min_bytes=smallest + problem.fixed_bytes,
-            witness=bound.witness,
-            task=bound.task,
-            proved=budget < bound.bytes,
-        )
+        raise not_found(problem, budget, smallest + problem.fixed_bytes)
     return judged(
         problem,
         [compact.tasks[t] for t in found],

@@ -38,12 +38,14 @@ class Answer:
         bound_seconds: least seconds of any order with at most so many runs of each task.
         infeasible: True if no order with so many runs fits.
         complete: True if the search was not cut short.
+        work: deterministic thousandths of a second that were spent.
     """
 
     sequence: list[int] | None
     bound_seconds: float
     infeasible: bool
     complete: bool
+    work: int = 0
 
 
 def solve_intervals(
@@ -287,19 +289,21 @@ class _Model:
         if limits.time_seconds is not None:
             solver.parameters.max_time_in_seconds = max(limits.time_seconds, 0.01)
         status = solver.solve(self.model)
+        work = math.ceil(1000 * solver.response_proto.deterministic_time)
         if status == cp_model.INFEASIBLE:
-            return Answer(None, math.inf, True, True)
+            return Answer(None, math.inf, True, True, work)
         bound = self.base
         if status in (cp_model.OPTIMAL, cp_model.FEASIBLE, cp_model.UNKNOWN):
             least = solver.best_objective_bound
             # what is proved is an integer: round up what is not, but for the solver's own rounding
             bound += max(0, math.ceil(least - 1e-6)) / self.scale
         if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            return Answer(None, bound, False, False)
+            return Answer(None, bound, False, False, work)
         events = sorted(
             (solver.value(self.start[t][i]), t)
             for t in range(self.compact.n)
             for i in range(self.runs[t])
             if i == 0 or solver.boolean_value(self.present[t][i])
         )
-        return Answer([t for _, t in events], bound, False, status == cp_model.OPTIMAL)
+        complete = status == cp_model.OPTIMAL
+        return Answer([t for _, t in events], bound, False, complete, work)

@@ -6,57 +6,75 @@ from hypothesis import strategies as st
 
 from policies import Budget, Infeasible, Limits, Status, solve
 from policies.compact import compact_of
-from policies.exhaustive import MOST_STATES, exhaustive, states
+from policies.cpsat import cpsat
+from policies.evaluate import save_all_peak
+from policies.exhaustive import exhaustive, smallest_budget, states
 from policies.generate import random_problem
-from policies.policy import policy_named
+
+SMALL = 1 << 15
 
 
-def compare(problem, engine):
-    """One engine against the oracle."""
+def between(problem, part):
+    """The problem under a budget so far between the least possible and that of saving all."""
+    least = smallest_budget(problem)
+    most = max(least, save_all_peak(problem))
+    return problem.with_budget(least + int(part * (most - least)))
+
+
+def compare(problem, work):
+    """Hold CP-SAT against the oracle; tell if it proved its plan best."""
+    best = exhaustive(problem, limits=Limits())
     try:
-        best = exhaustive(problem, limits=Limits())
+        found = cpsat(problem, limits=Limits(work=work))
     except Infeasible as error:
-        with pytest.raises(Infeasible) as caught:
-            policy_named(engine)(problem, limits=Limits())
-        assert error.proved
-        assert caught.value.lower_bound_bytes <= error.lower_bound_bytes
-        return
-    found = policy_named(engine)(problem, limits=Limits())
+        assert not error.proved
+        return False
     assert found.peak_bytes <= problem.limit.resolve(problem)
     assert found.bound_seconds <= best.seconds * (1 + 1e-9)
     assert found.seconds >= best.seconds
-    compact = compact_of(problem, 0)
-    if (compact.seconds[compact.rerun] > 0).all():
-        assert found.status is Status.OPTIMAL
     if found.status is Status.OPTIMAL:
         assert found.seconds == best.seconds
+    return found.status is Status.OPTIMAL
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     st.integers(0, 10**6),
-    st.integers(1, 9),
+    st.integers(1, 7),
     st.sampled_from([0.2, 0.4, 0.6]),
     st.booleans(),
     st.booleans(),
-    st.sampled_from([0.5, 0.65, 0.8, 0.9]),
+    st.sampled_from([0.0, 0.4, 0.8]),
 )
-def test_cpsat_is_exact(seed, n, density, rich, fixed, fraction):
-    problem = random_problem(
-        n if fixed else min(n, 6), seed, density=density, rich=rich, fixed=fixed
-    )
-    assume(states(compact_of(problem, 0)) <= MOST_STATES)
-    compare(problem.with_budget(Budget(fraction=fraction)), "cpsat")
+def test_bound_below_optimum_below_plan(seed, n, density, rich, fixed, part):
+    problem = random_problem(n, seed, density=density, rich=rich, fixed=fixed)
+    assume(states(compact_of(problem, 0)) <= SMALL)
+    compare(between(problem, part), 200)
+
+
+def sweep(count, work):
+    proved = tried = 0
+    for seed in range(count):
+        problem = random_problem(
+            3 + seed % 7, seed, density=0.3 + 0.1 * (seed % 4), rich=seed % 2 == 0, least_seconds=1
+        )
+        if states(compact_of(problem, 0)) <= SMALL:
+            proved += compare(between(problem, 0.3 + 0.2 * (seed % 4)), work)
+            tried += 1
+    return proved, tried
+
+
+def test_most_small_graphs_are_closed():
+    proved, tried = sweep(30, 200)
+    assert tried >= 25
+    assert proved >= 0.8 * tried
 
 
 @pytest.mark.long
-def test_cpsat_is_exact_on_two_thousand_graphs():
-    for seed in range(2000):
-        problem = random_problem(
-            3 + seed % 7, seed, density=0.3 + 0.1 * (seed % 4), rich=seed % 2 == 0
-        )
-        if states(compact_of(problem, 0)) <= MOST_STATES:
-            compare(problem.with_budget(Budget(fraction=0.5 + 0.1 * (seed % 5))), "cpsat")
+def test_two_thousand_graphs():
+    proved, tried = sweep(2200, 500)
+    assert tried >= 2000
+    assert proved >= 0.9 * tried
 
 
 @settings(max_examples=40, deadline=None)
