@@ -27,7 +27,7 @@ class Examples:
     """Images and their labels.
 
     Attributes:
-        images: f64[n, 8, 8], from 0 (black) to 2 (white).
+        images: f64[n, 8, 8], from -1 (black) to 1 (white).
         labels: i32[n], the digits.
     """
 
@@ -80,7 +80,7 @@ def digits() -> tuple[Examples, Examples]:
             f"the digits come with scikit-learn ({error}): pip install 'ckpt-compiler[quickstart]'"
         ) from error
     loaded = load_digits()
-    images = loaded.images / 8.0
+    images = loaded.images / 8.0 - 1.0
     labels = loaded.target.astype(np.int32)
     train, test = train_test_split(
         np.arange(len(labels)), test_size=TEST_FRACTION, stratify=labels, random_state=SPLIT_SEED

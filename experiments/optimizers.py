@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import optree
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 Tree = Any
 
@@ -42,6 +42,7 @@ class Adam(BaseModel):
         beta2: how much of the mean of their squares is kept.
         epsilon: keeps the division away from zero.
         decay: weight decay per unit of learning rate (Loshchilov and Hutter, 2019).
+        anneal: number of steps over which the rate falls to zero, evenly; None for never.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,6 +53,7 @@ class Adam(BaseModel):
     beta2: float = Field(default=0.999, ge=0, lt=1)
     epsilon: float = Field(default=1e-8, gt=0)
     decay: float = Field(default=0.0, ge=0)
+    anneal: PositiveInt | None = None
 
     def init(self, params: Tree) -> Tree:
         """State before the first step: means of gradients and of their squares, and a count."""
@@ -64,6 +66,9 @@ class Adam(BaseModel):
 
     def update(self, grads: Tree, state: Tree, params: Tree) -> tuple[Tree, Tree]:
         """Parameters and state after a step."""
+        rate: Any = self.rate
+        if self.anneal is not None:
+            rate = rate * np.maximum(1.0 - state["steps"] / self.anneal, 0.0)
         steps = state["steps"] + 1.0
         mean = optree.tree_map(
             lambda m, g: self.beta1 * m + (1.0 - self.beta1) * g, state["mean"], grads
@@ -73,10 +78,11 @@ class Adam(BaseModel):
         )
         # both means start at zero: what they lack is the same factor everywhere
         mean_lack, square_lack = 1.0 - self.beta1**steps, 1.0 - self.beta2**steps
-        rate = self.rate * np.sqrt(square_lack) / mean_lack
+        ahead = rate * np.sqrt(square_lack) / mean_lack
+        kept = 1.0 - rate * self.decay
 
         def moved(p: Any, m: Any, s: Any) -> Any:
-            return (1.0 - self.rate * self.decay) * p - rate * m / (np.sqrt(s) + self.epsilon)
+            return kept * p - ahead * m / (np.sqrt(s) + self.epsilon)
 
         params = optree.tree_map(moved, params, mean, square)
         return params, {"mean": mean, "square": square, "steps": steps}

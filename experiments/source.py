@@ -131,6 +131,9 @@ class _Reader:
         return Document(value, self.positions)
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:
+        if node.tag.rpartition(":")[0] != "tag:yaml.org,2002":
+            at = Position(self.file, node.start_mark.line + 1)
+            self.fail(at, path, f"the tag {node.tag} is not read: plain data only")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
