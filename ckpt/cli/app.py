@@ -12,10 +12,11 @@ from ckpt.cli.inspect import inspect
 from ckpt.cli.ops import ops
 from ckpt.cli.opt import opt
 from ckpt.cli.plan import plan
-from ckpt.cli.plugins import loaded, plug_ins
+from ckpt.cli.plugins import add, announce, plug_ins
 
 PLANNING, LOOKING, MACHINE = (
-    Group(name, sort_key=i) for i, name in enumerate(["Planning", "Looking inside", "This machine"])
+    Group(name, sort_key=i)
+    for i, name in ((0, "Planning"), (2, "Looking inside"), (3, "This machine"))
 )
 
 OWN = {
@@ -51,38 +52,31 @@ def make_app() -> App:
     return app
 
 
-def add_commands(app: App) -> list[str]:
-    """Add the commands of every plug-in; ours win where names meet.
-
-    Returns:
-        A sentence about each plug-in that cannot be loaded.
-    """
-    others, broken = loaded()
-    for other in others:
-        for name in other:
-            if not name.startswith("-") and name not in app:
-                app.command(other[name], name=name)
-    return broken
-
-
 def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line; exits with 0, with 1 after an error, with 2 after a usage error."""
     given = list(sys.argv[1:] if tokens is None else tokens)
-    app = make_app()
-    if not given or given[0] not in (*OWN, "--version"):
-        for sentence in add_commands(app):
-            print(sentence, file=sys.stderr)
-    sys.exit(run(app, given))
+    sys.exit(run(given))
 
 
-def run(app: App, tokens: Sequence[str]) -> int:
+def with_plug_ins(app: App, tokens: Sequence[str]) -> App:
+    """Add the command that another package has, or, when none is named, announce them all."""
+    others = {name: entry for name, entry in plug_ins().items() if name not in OWN}
+    if tokens and tokens[0] in others:
+        add(app, others[tokens[0]])
+    elif not tokens or tokens[0] not in OWN:
+        for entry in others.values():
+            announce(app, entry)
+    return app
+
+
+def run(tokens: Sequence[str]) -> int:
     """Run one command and give its exit code.
 
     Errors raised on purpose, and errors of files, become one message on stderr. Any other is a
     bug, and keeps its traceback.
     """
     try:
-        result = app(tokens, result_action="return_value")
+        result = with_plug_ins(make_app(), tokens)(tokens, result_action="return_value")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -103,5 +97,5 @@ def run(app: App, tokens: Sequence[str]) -> int:
 
 def _on_purpose(error: Exception) -> bool:
     """Whether the class of an error is ours or a plug-in's: such are written to be read."""
-    ours = {"ckpt", *(entry.module.partition(".")[0] for entry in plug_ins())}
+    ours = {"ckpt", *(entry.module.partition(".")[0] for entry in plug_ins().values())}
     return type(error).__module__.partition(".")[0] in ours

@@ -100,7 +100,7 @@ def commands() -> dict[str, str]:
     from ckpt.cli.plugins import plug_ins
 
     states: dict[str, str] = {}
-    for entry in plug_ins():
+    for entry in plug_ins().values():
         try:
             entry.load()
         except Exception as error:  # noqa: BLE001  # whatever is wrong is what we tell

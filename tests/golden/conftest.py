@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ckpt.cli.app import make_app, run
+from ckpt.cli.app import run
 from ckpt.cli.opt import END
 
 RUN = "// RUN: "
@@ -97,7 +97,7 @@ def outcome(tokens: list[str], given: str) -> Outcome:
     sys.stdin = io.StringIO(given)
     try:
         with redirect_stdout(out), redirect_stderr(out):
-            code = run(make_app(), tokens)
+            code = run(tokens)
     finally:
         sys.stdin = kept
     return Outcome(code, out.getvalue())
