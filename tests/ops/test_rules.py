@@ -24,13 +24,16 @@ KERNELS = [s for s in SAMPLES if isinstance(s.op.lower(*s.ins), Library)]
 
 
 def name(sample: Sample) -> str:
-    params = ",".join(str(v) for _, v in sample.op.params())
+    params = ",".join(getattr(v, "name", str(v)) for _, v in sample.op.params())
     return f"{sample.op.name}[{params}]({','.join(map(str, sample.ins))})"
 
 
 def differentiable(sample: Sample) -> bool:
-    """Whether differences say anything: f32 results are too coarse, host values stay put."""
-    if isinstance(sample.op, HoldsPrograms | Cast):
+    """Whether differences say anything: f32 results are too coarse, host values stay put.
+
+    `stop_gradient` has another derivative than differences show: that is what it is for.
+    """
+    if isinstance(sample.op, HoldsPrograms | Cast) or sample.op.name == "stop_gradient":
         return False
     outs = result_types(sample.op, sample.ins)
     here = all(t.space is Space.DEVICE for t in (*sample.ins, *outs))
@@ -126,7 +129,9 @@ def apply(root: np.ndarray, shape: tuple[int, ...], layout: Layout) -> np.ndarra
     return as_strided(root[offset:], shape, strides)
 
 
-@pytest.mark.parametrize("sample", [s for s in SAMPLES if s.ins], ids=name)
+@pytest.mark.parametrize(
+    "sample", [s for s in SAMPLES if s.ins and not isinstance(s.op, HoldsPrograms)], ids=name
+)
 def test_views_hold_the_values(sample: Sample):
     x = sample.ins[0]
     root = np.arange(4 * x.size + 8).astype(x.dtype.numpy)
