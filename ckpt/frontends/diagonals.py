@@ -6,13 +6,11 @@ import numpy as np
 
 from ckpt.frontends.axes import axis_of
 from ckpt.frontends.dispatch import rule_of
-from ckpt.frontends.lets import along, array, cut, cut_axis, emit, number, pad, permute, reshape
+from ckpt.frontends.lets import array, broadcast_to, cut, cut_axis, emit, pad, permute, reshape
 from ckpt.frontends.reductions import sum as total
-from ckpt.frontends.selection import where
 from ckpt.frontends.shapes import ravel
 from ckpt.frontends.tracer import Tracer
-from ckpt.ir.types import DType
-from ckpt.ops.iota import Iota
+from ckpt.ops.linalg import Triangle
 
 
 def diagonal_of(x: Tracer, offset: int) -> Tracer:
@@ -87,25 +85,20 @@ def diagflat(v: Any, k: int = 0) -> Tracer:
     return diag(ravel(v), k)
 
 
-def lower_triangle(x: Tracer, k: int) -> Any:
-    """Whether an element of a matrix is on or below its k-th diagonal; counted, not stored."""
-    shape = rows, columns = x.shape[-2:]
-    if not rows or not columns:
-        return np.zeros(shape, bool)
-    i = along(emit(Iota((rows,), 0, DType.I64)), (0,), shape)
-    j = along(emit(Iota((columns,), 0, DType.I64)), (1,), shape)
-    return np.less_equal(j, np.add(i, k))
-
-
 @rule_of(np.tril)
 def tril(m: Any, k: int = 0) -> Tracer:
     """`np.tril`: zeros above the k-th diagonal."""
-    x = array(m)
-    return where(lower_triangle(x, k), x, number(0, x.type.dtype))
+    return _triangle(m, Triangle(keeps_lower=True, k=k))
 
 
 @rule_of(np.triu)
 def triu(m: Any, k: int = 0) -> Tracer:
     """`np.triu`: zeros below the k-th diagonal."""
+    return _triangle(m, Triangle(keeps_lower=False, k=k))
+
+
+def _triangle(m: Any, op: Triangle) -> Tracer:
     x = array(m)
-    return where(lower_triangle(x, k - 1), number(0, x.type.dtype), x)
+    if x.ndim < 2:  # a vector is a row that is repeated
+        x = broadcast_to(x, (x.size, x.size))
+    return emit(op, x)

@@ -23,9 +23,12 @@ from ckpt.errors import TraceError
 from ckpt.frontends import (
     creation,
     diagonals,
+    einsum,
     indexing,
     joining,
+    linalg,
     padding,
+    products,
     reductions,
     selection,
     shapes,
@@ -43,7 +46,10 @@ from ckpt.ir.types import Type
 
 __all__ = ["Arguments", "Spec", "Traced", "Tracer", "emit_program", "has_tracer", "take_apart"]
 
-RULES = (*(ufuncs, selection, reductions, shapes, joining, padding, diagonals, creation, indexing),)
+RULES = (
+    *(ufuncs, selection, reductions, shapes, joining, padding, diagonals, creation, indexing),
+    *(products, einsum, linalg),
+)
 """The modules that fill the tables; importing them is what makes functions traceable."""
 
 
@@ -118,7 +124,13 @@ def trace(
             for t, path, weak in zip(arguments.types, arguments.paths, arguments.weak, strict=True)
         )
         traced_args, traced_kwargs = arguments.with_values(values)
-        result = f(*traced_args, **traced_kwargs)
+        try:
+            result = f(*traced_args, **traced_kwargs)
+        except ValueError as error:
+            # NumPy hides our refusal when a traced number is written into a real array.
+            if isinstance(error.__cause__, TraceError):
+                raise error.__cause__ from None
+            raise
         accessors, leaves, treedef = optree.tree_flatten_with_accessor(result, namespace=NAMESPACE)
         paths = tuple(a.codify("result") for a in accessors)
         outs = [_output(leaf, path) for leaf, path in zip(leaves, paths, strict=True)]

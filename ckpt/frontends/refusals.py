@@ -73,7 +73,9 @@ def refuse_branch(kind: str) -> NoReturn:
     refuse(
         f"{kind}(...) needs the value of a traced array, which exists only when the program runs",
         "Keep it an array (astype converts), or pass it as a static argument: what decides "
-        "about shapes and loops must be a Python number that is not traced.",
+        "about shapes and loops must be a Python number that is not traced. If this is "
+        "`buffer[i] = value`, collect the values and np.stack them, or write "
+        "`buffer = ckpt.numpy.update(buffer, i, value)`.",
     )
 
 

@@ -101,6 +101,7 @@ def test_diagonals(same, k):
         SQUARE,
     )
     same(lambda x: (np.diagonal(x, k, 2, 0), np.trace(x, k, 1, 2), np.tril(x, k)), X)
+    same(lambda x: (np.tril(x, k), np.triu(x, k)), np.arange(1, 4))
     same(lambda x: np.diag(x, k), np.zeros(0))
 
 
