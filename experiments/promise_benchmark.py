@@ -196,9 +196,7 @@ def table_of(rows: list[Row]) -> Table:
 
 
 @app.default
-def benchmark(
-    *configs: Path, out: Path = Path("runs/promise.json"), repeat: int = 7
-) -> int:
+def benchmark(*configs: Path, out: Path = Path("runs/promise.json"), repeat: int = 7) -> int:
     """Measure, print a table and write JSON.
 
     Args:

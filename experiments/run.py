@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
+import optree
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -62,7 +63,8 @@ class News:
             TimeElapsedColumn(),
         )
         began = perf_counter()
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        quiet = not self.console.is_terminal  # a line that moves is of no use in a file
+        with Progress(*columns, console=self.console, transient=True, disable=quiet) as progress:
             task = progress.add_task(what, total=total, said="")
             yield lambda **news: progress.update(task, **news)
         self.seconds[name] = perf_counter() - began
@@ -169,12 +171,13 @@ def _carry_out(job: Job, news: News) -> tuple[Result, Plan]:
         floor, _ = smallest_feasible(
             lambda b: parts.training(b, job.policy), (params, state, *batch)
         )
-    console.print(str(plan), markup=False, highlight=False)
+    console.print(str(plan), markup=False, highlight=False, soft_wrap=True)
     cap = plan.budget_bytes if plan.budget_bytes is not None else plan.peak_bytes
     console.print(
         f"budget {format_bytes(cap)} = {cap / save_all_peak:.1%} of the save-all peak "
         f"{format_bytes(save_all_peak)}; smallest feasible {format_bytes(floor.peak_bytes)}",
         highlight=False,
+        soft_wrap=True,
     )
 
     with news.phase("compile", "compiling kernels"):
@@ -258,8 +261,6 @@ def _accuracy(job: Job, params: Tree, test: Examples) -> float:
 
 
 def _nbytes(tree: Tree) -> int:
-    import optree
-
     return sum(np.asarray(leaf).nbytes for leaf in optree.tree_leaves(tree))
 
 
@@ -268,14 +269,19 @@ def _say(result: Result, console: Console) -> None:
     share = result.parameter_and_batch_bytes / result.save_all_peak_bytes
     lines = [
         f"loss      {result.first_loss:.4f} at the first step, {result.last_loss:.4f} at the last",
-        f"memory    measured {format_bytes(result.measured_peak_bytes)}, planned "
-        f"{format_bytes(result.planned_peak_bytes)}, budget {format_bytes(result.budget_bytes)}; "
-        f"parameters and batch are {share:.1%} of the save-all peak",
-        f"time      {format_seconds(result.step_seconds)} per step, "
-        f"{format_seconds(result.save_all_step_seconds)} with everything saved: "
-        f"{result.measured_overhead:+.1%}, predicted {result.predicted_overhead:+.1%}",
+        (
+            f"memory    measured {format_bytes(result.measured_peak_bytes)}, planned "
+            f"{format_bytes(result.planned_peak_bytes)}, budget "
+            f"{format_bytes(result.budget_bytes)}; parameters and batch are {share:.1%} of the "
+            "save-all peak"
+        ),
+        (
+            f"time      {format_seconds(result.step_seconds)} per step, "
+            f"{format_seconds(result.save_all_step_seconds)} with everything saved: "
+            f"{result.measured_overhead:+.1%}, predicted {result.predicted_overhead:+.1%}"
+        ),
         f"gradient  {yes[result.gradient_identical_to_save_all]} as with everything saved",
     ]
     if result.test_accuracy is not None:
         lines.append(f"accuracy  {result.test_accuracy:.2%} on the test split")
-    console.print("\n".join(lines), highlight=False)
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)

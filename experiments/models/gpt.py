@@ -78,7 +78,7 @@ def make_loss(config: Config) -> Callable[..., Any]:
     def hidden(params: Tree, tokens: Any, drop: transformer.Drop) -> Any:
         x = drop(params["token"][tokens] + params["position"])
         for p in params["blocks"]:
-            x = transformer.block(p, x, config.heads, may_see, config.gelu, drop)
+            x = transformer.block(p, x, config.heads, mask=may_see, form=config.gelu, drop=drop)
         return transformer.layer_norm(params["norm"], x)
 
     def from_hidden(params: Tree, x: Any, targets: Any) -> Any:

@@ -86,7 +86,7 @@ def attention(p: Tree, x: Any, heads: int, mask: Array | None) -> Any:
 
 
 def block(
-    p: Tree, x: Any, heads: int, mask: Array | None, form: Gelu, drop: Drop = lambda x: x
+    p: Tree, x: Any, heads: int, *, mask: Array | None, form: Gelu, drop: Drop = lambda x: x
 ) -> Any:
     """One block; `drop` is applied to what is added to the residual stream."""
     x = x + drop(attention(p, layer_norm(p["norm1"], x), heads, mask))

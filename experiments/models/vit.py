@@ -106,7 +106,7 @@ def make_logits(config: Config) -> Callable[..., Any]:
     def logits(params: Tree, images: Any) -> Any:
         x = transformer.dense(params["embed"], patches(images, config)) + params["position"]
         for p in params["blocks"]:
-            x = transformer.block(p, x, config.heads, None, config.gelu)
+            x = transformer.block(p, x, config.heads, mask=None, form=config.gelu)
         x = np.mean(transformer.layer_norm(params["norm"], x), axis=1)
         return transformer.dense(params["head"], x)
 

@@ -53,7 +53,9 @@ def test_the_rate_falls_to_zero_and_stays_there():
     assert np.allclose(moves, [0.01, 0.005, 0, 0], rtol=1e-12)
 
 
-@pytest.mark.parametrize("optimizer", [Adam(rate=0.05, decay=0.1, anneal=9), Sgd(rate=0.05)], ids=lambda o: o.name)
+@pytest.mark.parametrize(
+    "optimizer", [Adam(rate=0.05, decay=0.1, anneal=9), Sgd(rate=0.05)], ids=lambda o: o.name
+)
 def test_a_compiled_training_step_is_the_plain_one(optimizer):
     def loss(params, x):
         return np.mean((x @ params["w"] + params["b"]) ** 2)

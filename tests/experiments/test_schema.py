@@ -100,7 +100,7 @@ def test_an_error_in_a_file_that_is_referred_to_names_that_file(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "- 1\n", "just text\n"])
 def test_what_is_no_mapping(tmp_path, text):
-    with pytest.raises(ConfigError, match="job.yaml:1: "):
+    with pytest.raises(ConfigError, match=r"job\.yaml:1: "):
         load_job(job(tmp_path, text))
 
 
