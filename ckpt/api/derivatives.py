@@ -1,6 +1,7 @@
 """Forward mode, linear maps and pullbacks of functions written in NumPy."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from ckpt.frontends.tracing import current
 from ckpt.ir.program import Program
 from ckpt.ir.types import Type, type_of
 from ckpt.simplify import simplify
+from ckpt.simplify.dce import dce
 from ckpt.simplify.forget import forget
 
 
@@ -134,10 +136,16 @@ def vjp(
     if limit != Budget():
         costs = CostModel(device or Device.this())
         decision = decide(joint.program, costs, limit, policy=policy, n_known=joint.n_known)
-        choose = chooser(decision)
+        chosen = chooser(decision)
+
+        def choose_sunk(let: int) -> Choice:
+            return chosen(let) if let < joint.n_known else Choice.RECOMPUTE
+
+        choose = choose_sunk
 
     unknown = [i >= len(traced.program.ins) for i in range(len(joint.program.ins))]
     halves = partial_eval(joint.program, unknown, choose)
+    halves = replace(halves, early=dce(halves.early))  # what was sunk runs late only
     results = evaluate(halves.early, ins)
     n = len(halves.early_outs)
     by_position = dict(zip(halves.early_outs, results[:n], strict=True))

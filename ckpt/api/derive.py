@@ -13,6 +13,7 @@ from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
 from ckpt.simplify.forget import forget
 from ckpt.simplify.outputs import own_outputs
+from ckpt.simplify.sink import sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class Joint:
 
     Attributes:
         program: what runs.
-        n_known: the lets before this id are the primal half; the rest depends on cotangents.
+        n_known: the lets before this id are the primal half. The rest depends on cotangents, or
+            was sunk to where those need it.
     """
 
     program: Program
@@ -38,7 +40,7 @@ def prepared(program: Program) -> Program:
 
 def joint_of(program: Program) -> Joint:
     """A program without derivatives, ready to plan."""
-    ready = own_outputs(simplify(inline_calls(program, custom=True)))
+    ready = sink(own_outputs(simplify(inline_calls(program, custom=True))))
     return Joint(ready, len(ready.eqns))
 
 
@@ -119,9 +121,9 @@ def _closed(
     primal = {v for eqn in b.eqns for v in eqn.outs}
     # Seeds of literal value spread through the transposed program as literals.
     backs = inline(b, inline_calls(cotangent, custom=True), [*early[n_outs:], *seeds])
-    program = own_outputs(simplify(b.build([*early[:n_outs], *backs])))
-    n_known = sum(bool(primal.intersection(eqn.outs)) for eqn in program.eqns)
-    return Joint(program, n_known)
+    program = sink(own_outputs(simplify(b.build([*early[:n_outs], *backs]))))
+    late = (i for i, e in enumerate(program.eqns) if not primal.intersection(e.outs))
+    return Joint(program, next(late, len(program.eqns)))
 
 
 __all__ = [

@@ -129,11 +129,12 @@ class Div(Elementwise):
         x, y = ins
         dx, dy = dins
         out = b.emit(self, x, y)
-        total = None if dx is None else b.emit(self, dx, y)
+        # (dx - out dy) / y: the residuals are the result and the denominator, nothing else.
+        above = dx
         if dy is not None:
-            slope = b.emit(Neg(), b.emit(self, out, y))
-            total = b.sum_of(total, b.emit(Mul(), slope, dy))
-        return [out], [total]
+            moved = b.emit(Mul(), out, dy)
+            above = b.emit(Neg(), moved) if dx is None else b.emit(Sub(), dx, moved)
+        return [out], [None if above is None else b.emit(self, above, y)]
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         (ct,) = cts

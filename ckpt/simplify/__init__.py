@@ -4,6 +4,7 @@
     dce         lets that nobody reads
     cse         lets that compute the same thing
     fold        lets whose result is an operand or a constant
+    sink        lets run as late as that holds no more bytes
     outputs     every result in a buffer of its own: the normal form that plan expects
 
 They run before planning. Nothing after planning may merge two runs of a let: a repeat is a

@@ -23,6 +23,7 @@ from ckpt.ir.text import parse, to_text
 from ckpt.ir.work import size, work, work_of
 from ckpt.simplify import simplify
 from ckpt.simplify.forget import forget
+from ckpt.simplify.sink import sink
 
 from tests.laws.oracles import difference, draw_inputs, inner, same_bits
 from tests.laws.strategies import choices, programs
@@ -356,3 +357,27 @@ def test_cleanups_change_no_value_and_are_idempotent(f):
     clean = check(simplify(f))
     assert same_bits(interpret(clean, *ins), interpret(f, *ins))
     assert to_text(simplify(clean)) == to_text(clean)
+
+
+@given(programs())
+def test_sinking_changes_no_value_and_is_idempotent(f):
+    halves = unzip(jvp(f))
+    joint = simplify(forget(join(halves.early, transpose(halves.late))))
+    sunk = check(sink(joint))
+    ins = draw_inputs(joint)
+    assert same_bits(interpret(sunk, *ins), interpret(joint, *ins))
+    assert sorted(map(id, (e.op for e in sunk.eqns))) == sorted(map(id, (e.op for e in joint.eqns)))
+    assert to_text(sink(sunk)) == to_text(sunk)
+
+
+def test_sinking_keeps_one_value_where_forward_mode_made_two():
+    joint = parse("""f(x: f64[8], ct: f64[8]) -> (f64[], f64[8]) {
+      y: f64[8] = tanh x
+      s: f64[8] = square y
+      k: f64[8] = sub 1.0:f64 s
+      z: f64[] = sum[axes=(0,)] y
+      c: f64[8] = mul ct y
+      d: f64[8] = mul k c
+      return z, d
+    }""")
+    assert [e.outs[0].name for e in sink(joint).eqns] == ["y", "z", "c", "s", "k", "d"]
