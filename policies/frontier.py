@@ -60,7 +60,9 @@ def frontier(
     """
     limits = limits or Limits()
     if problem.options or problem.link is not None:
-        return [_separately(problem.with_budget(b), limits, len(budgets), progress) for b in budgets]
+        count = len(budgets)
+        each = [problem.with_budget(b) for b in budgets]
+        return [_separately(one, limits, count, progress) for one in each]
     began = time.perf_counter()
     caps = [Budget.of(b).resolve(problem.with_budget(b)) for b in budgets]
     queue = sorted(set(caps), reverse=True)
@@ -115,9 +117,7 @@ def _spread(problem: Problem, queue: list[int], found: dict[int, Decision | Infe
             least = (0.0, "")
             if isinstance(point, Decision):
                 least = (point.bound_seconds, point.bound_engine)
-            point = judged(
-                problem, best.order, policy="auto", budget_bytes=cap, solve_seconds=0.0
-            )
+            point = judged(problem, best.order, policy="auto", budget_bytes=cap, solve_seconds=0.0)
             point = replace(
                 point,
                 bound_seconds=min(max(least[0], point.bound_seconds), point.seconds),

@@ -65,9 +65,7 @@ def _expand(
     return pairs[:count]
 
 
-def expand(
-    problem: Compact, stages: list[int], again: NDArray[np.bool_]
-) -> NDArray[np.int64]:
+def expand(problem: Compact, stages: list[int], again: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return the plan as rows (stage, task).
 
     Args:

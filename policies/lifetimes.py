@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917 (inner functions take the seven arrays in one order)
 """Memory of a set of recomputations, updated in place as recomputations come and go.
 
 With a fixed order of first executions, a plan is a set of pairs (stage, task): run `task` again
@@ -11,8 +12,8 @@ The layout, for numba, is seven arrays that every inner function takes in this o
   task, next event of the same task, next event in the same stage, slack (memory at the event less
   the stage's peak, never positive), place (row in the list of live recomputations), and that list.
 * `tk` i64[n + 1, 8]: per task, first value, first read, value that may be overwritten, bytes that
-  this saves, bytes of outputs and workspace, whether it may run again; per stage, its first event; the stage at which it must run again
-  (-1 for none).
+  this saves, bytes of outputs and workspace, whether it may run again; per stage, its first event;
+  per task, the stage at which it must run again (-1 for none).
 * `vl` i64[values + 1, 4]: per value, bytes, whether it lives to the end, its task, its first use.
 * `rd` i64[reads, 2]: values read by each task; tasks that read each value.
 * `peak` i64[n]: highest memory within each stage.
@@ -61,7 +62,7 @@ class Lifetimes:
     cost: NDArray[np.float64]
 
     @property
-    def arrays(self) -> tuple[Any, ...]:
+    def arrays(self) -> tuple[Any, Any, Any, Any, Any, Any, Any]:
         """The arrays in the order in which inner functions take them."""
         return self.ev, self.tk, self.vl, self.rd, self.peak, self.num, self.cost
 
@@ -167,7 +168,7 @@ def find(ev: Any, task: int, stage: int) -> int:
 
 @njit(cache=True)
 def last_use(ev: Any, vl: Any, rd: Any, value: int, before: int) -> tuple[int, int]:
-    """Return (stage, task) of the last read of `value` at a stage before `before`, else (-1, -1)."""
+    """Return (stage, task) of the last read of `value` before stage `before`, else (-1, -1)."""
     best_stage, best_task = -1, -1
     for i in range(vl[value, USE], vl[value + 1, USE]):
         reader = rd[i, 1]

@@ -18,7 +18,7 @@ piecewise linear concave function: Werner Dinkelbach, "On Nonlinear Fractional P
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ortools.graph.python import max_flow
@@ -74,7 +74,9 @@ class TwoNodeCut:
         every = np.arange(values, dtype=np.int64)
         tasks = np.arange(n, dtype=np.int64)
         owner = np.asarray(problem.value_task, np.int64)
-        self._tail = np.concatenate([np.full(values, source), every, values + tasks, values + reader])
+        self._tail = np.concatenate(
+            [np.full(values, source), every, values + tasks, values + reader]
+        )
         self._head = np.concatenate(
             [every, values + owner, np.full(n, sink), np.asarray(problem.reads, np.int64)]
         )
@@ -109,14 +111,16 @@ class TwoNodeCut:
         """
         problem = self._problem
         values = len(problem.value_bytes)
-        hold = np.minimum(np.floor(weight * (price * self._scale)), float(_INFINITE)).astype(np.int64)
+        hold = np.minimum(np.floor(weight * (price * self._scale)), float(_INFINITE))
+        hold = hold.astype(np.int64)
         if forced is not None:
             hold[forced] = 0
         capacity = np.concatenate(
             [np.where(need, _INFINITE, 0), hold, self._seconds, self._infinite]
         )
         flow = max_flow.SimpleMaxFlow()
-        flow.add_arcs_with_capacity(self._tail, self._head, capacity)
+        network: Any = flow  # its stubs ask for scalars where arrays are meant
+        network.add_arcs_with_capacity(self._tail, self._head, capacity)
         status = flow.solve(values + problem.n, values + problem.n + 1)
         if status != flow.OPTIMAL:
             raise ArithmeticError(f"max-flow failed: {status}")
@@ -134,7 +138,7 @@ class TwoNodeCut:
         )
 
 
-def best_price(
+def best_price(  # noqa: PLR0917 (mathematics in one order)
     network: TwoNodeCut,
     need: NDArray[np.bool_],
     weight: NDArray[np.float64],

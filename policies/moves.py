@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917 (inner functions take the seven arrays in one order)
 """Moves of the local search over sets of recomputations, each of which can be taken back.
 
 All functions take the seven arrays of `lifetimes` and `work` i64[rows, 4]: its first three columns
@@ -16,8 +17,30 @@ import numpy as np
 from numba import njit
 
 from policies.lifetimes import (
-    AFTER, BUDGET, COUNT, EXCESS, KEEP, LIMIT, LIVE, LOCK, MADE, MAKER, NOW, RANDOM,
-    READ, RERUN, SEEN, SIZE, STAGE, TASK, USE, add, end_of, find, last_use, remove,
+    AFTER,
+    BUDGET,
+    COUNT,
+    EXCESS,
+    KEEP,
+    LIMIT,
+    LIVE,
+    LOCK,
+    MADE,
+    MAKER,
+    NOW,
+    RANDOM,
+    READ,
+    RERUN,
+    SEEN,
+    SIZE,
+    STAGE,
+    TASK,
+    USE,
+    add,
+    end_of,
+    find,
+    last_use,
+    remove,
 )  # fmt: skip
 
 # fmt: off
@@ -31,7 +54,7 @@ def below(num: Any, stop: int) -> int:
     x ^= x << np.uint64(25)
     x ^= x >> np.uint64(27)
     num[RANDOM] = np.int64(x)
-    return np.int64((x * np.uint64(2685821657736338717)) >> np.uint64(33)) % stop
+    return int(np.int64((x * np.uint64(2685821657736338717)) >> np.uint64(33)) % stop)
 
 
 @njit(cache=True)
@@ -41,8 +64,18 @@ def chance(num: Any) -> float:
 
 
 @njit(cache=True)
-def insert(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, work: Any,
-           stage: int, task: int) -> bool:
+def insert(
+    ev: Any,
+    tk: Any,
+    vl: Any,
+    rd: Any,
+    peak: Any,
+    num: Any,
+    cost: Any,
+    work: Any,
+    stage: int,
+    task: int,
+) -> bool:
     """Add a pair and note it in the journal."""
     row = work[0, 0] + 1
     if not tk[task, RERUN] or task >= stage or row >= len(work):
@@ -55,8 +88,9 @@ def insert(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, w
 
 
 @njit(cache=True)
-def delete(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, work: Any,
-           event: int) -> bool:
+def delete(
+    ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, work: Any, event: int
+) -> bool:
     """Remove a pair and note it in the journal."""
     row = work[0, 0] + 1
     if row >= len(work) or tk[ev[event, TASK], LOCK] == ev[event, STAGE]:
@@ -80,8 +114,20 @@ def undo(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, wor
 
 
 @njit(cache=True)
-def close(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, work: Any,
-          stage: int, task: int, across: int, eager: float) -> bool:
+def close(
+    ev: Any,
+    tk: Any,
+    vl: Any,
+    rd: Any,
+    peak: Any,
+    num: Any,
+    cost: Any,
+    work: Any,
+    stage: int,
+    task: int,
+    across: int,
+    eager: float,
+) -> bool:
     """Run `task` again before `stage`, and what it reads where that is gone.
 
     A value that is gone is either made again too or held on from its last read to here.  Holding on
@@ -113,8 +159,18 @@ def close(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, wo
 
 
 @njit(cache=True)
-def prune(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, work: Any,
-          stage: int, task: int) -> None:
+def prune(
+    ev: Any,
+    tk: Any,
+    vl: Any,
+    rd: Any,
+    peak: Any,
+    num: Any,
+    cost: Any,
+    work: Any,
+    stage: int,
+    task: int,
+) -> None:
     """After (stage, task) went away, remove pairs of that stage that nothing reads any more."""
     n = len(peak)
     top = 0
@@ -134,10 +190,10 @@ def prune(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, wo
                 s_end, _ = last_use(ev, vl, rd, value, before)
                 if s_end >= stage or (after < 0 and vl[value, KEEP]):
                     useless = False
-            if useless and top < len(work) - 1:
-                if delete(ev, tk, vl, rd, peak, num, cost, work, event):
-                    top += 1
-                    work[top, 3] = source
+            room = top < len(work) - 1
+            if useless and room and delete(ev, tk, vl, rd, peak, num, cost, work, event):
+                top += 1
+                work[top, 3] = source
 
 
 @njit(cache=True)
@@ -170,8 +226,9 @@ def over_budget(peak: Any, num: Any) -> int:
 
 
 @njit(cache=True)
-def relieve(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, work: Any,
-            candidates: Any) -> bool:
+def relieve(
+    ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, work: Any, candidates: Any
+) -> bool:
     """Drop one value that is held idle across a stage that is over budget."""
     across = over_budget(peak, num)
     for _ in range(24):
@@ -197,8 +254,7 @@ def relieve(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, 
 
 
 @njit(cache=True)
-def other_stage(ev: Any, tk: Any, vl: Any, rd: Any, num: Any, n: int, stage: int,
-                task: int) -> int:
+def other_stage(ev: Any, tk: Any, vl: Any, rd: Any, num: Any, stage: int, task: int) -> int:
     """Return a stage to which the pair (stage, task) might move, or -1."""
     near = chance(num)
     if near < 0.25:
@@ -220,8 +276,9 @@ def other_stage(ev: Any, tk: Any, vl: Any, rd: Any, num: Any, n: int, stage: int
 
 
 @njit(cache=True)
-def propose(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, work: Any,
-            candidates: Any) -> None:
+def propose(
+    ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, work: Any, candidates: Any
+) -> None:
     """Make one random move: relieve, add, remove or shift, then repair what that broke."""
     n = len(peak)
     count = num[COUNT]
@@ -243,7 +300,7 @@ def propose(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, 
         stage, task = ev[event, STAGE], ev[event, TASK]
         other = -1
         if r >= 0.8:
-            other = other_stage(ev, tk, vl, rd, num, n, stage, task)
+            other = other_stage(ev, tk, vl, rd, num, stage, task)
             if other <= task or other >= n or other == stage:
                 return
         if not delete(ev, tk, vl, rd, peak, num, cost, work, event):

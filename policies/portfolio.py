@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Incumbent", "auto", "plan"]
 
+HEATS = (0.3, 1.0, 0.1, 3.0)
+"""First temperatures of successive annealings, in mean seconds of a task."""
+
 ENOUGH = 1e-8
 """A gap below this fraction of the step time is none."""
 
@@ -89,7 +92,9 @@ class Incumbent:
         """Return the seconds (or, without a time limit, the work in milliseconds) left."""
         rest = (self.limits.work - self.work) / 1000.0
         if self.limits.time_seconds is not None:
-            rest = min(self.limits.time_seconds - self.elapsed, max(rest, 1.0))
+            # what comes after the search, above all the referee, takes time too
+            usable = 0.96 * self.limits.time_seconds - 4e-5 * self.problem.n
+            rest = min(usable - self.elapsed, max(rest, 1.0))
         return rest
 
     def done(self) -> bool:
@@ -236,14 +241,17 @@ def _solve(best: Incumbent, bounder: CutBounder, warm: Sequence[NDArray[np.int64
     stale = round_ = 0
     while not best.done() and (timed or stale < 2):
         if not proof.finished and _provable(best, proof):
-            _prove(best, search, proof)
+            _prove(best, search, proof, 0.6 if stale > 1 else 0.2)
             if best.done():
                 break
-        if best.sequence is None and starts:
-            search.start(starts[round_ % len(starts)])
-        heat = (0.3, 1.0, 0.1, 3.0)[round_ % 4]
-        improved = _anneal(best, search, heat)
+        if best.sequence is None:
+            search.price *= 1.5
+            if round_ % 3 == 0:
+                search.start(starts[round_ // 3 % len(starts)])
+        improved = _anneal(best, search, HEATS[round_ % len(HEATS)])
         stale = 0 if improved else stale + 1
+        if timed and stale > 2 and best.gap <= PLENTY and proof.finished:
+            break
         round_ += 1
 
 
@@ -256,17 +264,21 @@ def _starts(
     grid = CutGrid(bounder, problem, stage, bound.price)
     nothing = np.zeros((0, 2), np.int64)
     over: list[tuple[int, NDArray[np.int64]]] = []
-    for count in (1, 2, 3, 4, 6, 9, 14, 21, 32):
+    count, since = 1, 0
+    while count <= max(4, min(stage // 4, 800)):
         if best.limits.time_seconds is not None and best.left() <= 0 and over:
             break
+        before = best.seconds
         for pairs, peak in grid.plans((count,)):
             search.start(pairs)
             search.fill()
             _take(best, search, "interpolated cut")
             if peak > problem.budget:
                 over.append((peak, pairs))
-        if best.sequence is not None and (count >= 4 or best.gap < 10 * PLENTY):
+        since = 0 if best.seconds < before or best.sequence is None else since + 1
+        if best.sequence is not None and (since > 1 or best.gap < 10 * PLENTY):
             break
+        count = max(count + 1, count * 3 // 2)
     over.sort(key=lambda pair: pair[0])
     search.start(search.best_pairs() if best.sequence is not None else nothing)
     return [*(pairs for _, pairs in over[:3]), nothing]
@@ -281,10 +293,10 @@ def _provable(best: Incumbent, proof: StageRounds) -> bool:
     return proof.size <= 20_000
 
 
-def _prove(best: Incumbent, search: SetSearch, proof: StageRounds) -> None:
-    """Solve one stage program; its plan is a start for the search."""
+def _prove(best: Incumbent, search: SetSearch, proof: StageRounds, share: float) -> None:
+    """Solve one stage program in a share of what is left; its plan is a start for the search."""
     timed = best.limits.time_seconds is not None
-    seconds = max(0.5, best.left() * 0.6) if timed else None
+    seconds = max(0.3, best.left() * share) if timed else None
     nodes = None if timed else 200
     began = best.elapsed
     try:

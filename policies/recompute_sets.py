@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917 (inner functions take the seven arrays in one order)
 """Local search over sets of recomputations, for a fixed order of first executions.
 
 A plan is a set of pairs (stage, task); every set is feasible as far as data goes, so a move adds,
@@ -20,7 +21,20 @@ import numpy as np
 from numba import njit
 
 from policies.lifetimes import (
-    BEST, COUNT, EXCESS, LIMIT, LIVE, NOW, RANDOM, STAGE, TASK, Lifetimes, find, lifetimes, pairs_of, replace_all,
+    BEST,
+    COUNT,
+    EXCESS,
+    LIMIT,
+    LIVE,
+    NOW,
+    RANDOM,
+    STAGE,
+    TASK,
+    Lifetimes,
+    find,
+    lifetimes,
+    pairs_of,
+    replace_all,
 )  # fmt: skip
 from policies.moves import chance, delete, propose, prune, undo
 

@@ -1,13 +1,13 @@
 """Lower bounds from several moments at once: a mixed-integer program over chosen stages.
 
 At chosen stages p_1 < ... < p_K, `L[x, k]` says that value x is alive when p_k first runs, and
-`R[t, k]` that task t runs again from p_k on and before p_(k+1) runs.  A value is alive at p_(k+1) only if it was alive at
-p_k, ran again in between or was made in between; a task that runs again, or runs first in between,
-finds what it reads alive or made again; at p_k everything fits.  Every plan that keeps the order
-of first executions satisfies this, however often tasks run, so the optimum is a lower bound for
-any choice of stages.  Transit rows add what happens between stages: a value alive at both p_k and
-p_(k+1) that is not made again in between was alive all along, so it must fit together with
-everything that runs in between.
+`R[t, k]` that task t runs again from p_k on and before p_(k+1) runs.  A value is alive at p_(k+1)
+only if it was alive at p_k, ran again in between or was made in between; a task that runs again, or
+runs first in between, finds what it reads alive or made again; at p_k everything fits.  Every plan
+that keeps the order of first executions satisfies this, however often tasks run, so the optimum is
+a lower bound for any choice of stages.  Transit rows add what happens between stages: a value alive
+at both p_k and p_(k+1) that is not made again in between was alive all along, so it must fit
+together with everything that runs in between.
 
 The program is solved by HiGHS; its dual bound counts, not its best solution.
 
@@ -97,7 +97,9 @@ class _Rows:
             ),
             shape=(self.count, columns),
         )
-        return optimize.LinearConstraint(matrix, np.concatenate(self.low), np.concatenate(self.high))
+        low: Any = np.concatenate(self.low)
+        high: Any = np.concatenate(self.high)
+        return optimize.LinearConstraint(matrix, low, high)
 
 
 class StageProgram:
@@ -131,7 +133,9 @@ class StageProgram:
             below: Recomputation of a known plan, s: the bound is not pushed beyond it.
         """
         model = _Model(self, stages)
-        options: dict[str, Any] = {"disp": False, "presolve": True, "mip_rel_gap": 1e-6}
+        lower: Any = model.lower
+        upper: Any = model.upper
+        options: dict[str, Any] = {"disp": False, "presolve": True, "mip_rel_gap": 0.0}
         if seconds is not None:
             options["time_limit"] = seconds
         if nodes is not None:
@@ -140,7 +144,7 @@ class StageProgram:
         result = optimize.milp(
             model.cost,
             integrality=model.integral,
-            bounds=optimize.Bounds(model.lower, model.upper),
+            bounds=optimize.Bounds(lower, upper),
             constraints=constraints,
             options=options,
         )
@@ -282,9 +286,7 @@ class _Model:
         source = self.again[k][self.program.problem.value_task[value]]
         live = self.live[k][value]
         yes = source >= 0
-        self.rows.add(
-            [(live[yes], 1.0), (source[yes], 1.0)], 1.0, np.inf, int(yes.sum())
-        )
+        self.rows.add([(live[yes], 1.0), (source[yes], 1.0)], 1.0, np.inf, int(yes.sum()))
         self.lower[live[~yes]] = 1.0
 
     def _transit(self, k: int) -> None:
@@ -333,11 +335,11 @@ class _Model:
         budget = problem.budget / program.byte
         own = program.moments.own / program.byte
         for v in np.flatnonzero(again >= 0):
-            self._together(v, transit, sum_, size, float(own[v]), budget, int(again[v]))
+            self._together(int(v), transit, sum_, size, float(own[v]), budget, int(again[v]))
         for v in range(p + 1, stop):
             self._together(v, transit, sum_, size, float(own[v]), budget, -1)
 
-    def _together(
+    def _together(  # noqa: PLR0917 (one row of the program)
         self,
         task: int,
         transit: NDArray[np.int64],

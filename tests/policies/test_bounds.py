@@ -1,0 +1,80 @@
+"""Laws of the lower bounds: they never exceed the optimum, nor any plan."""
+
+import numpy as np
+import pytest
+
+from policies import Infeasible, Limits, solve
+from policies.compact import compact_of
+from policies.cutbound import CutBounder, moments
+from policies.evaluate import memory_profile
+from policies.generate import random_problem
+from policies.mincut import TwoNodeCut
+from policies.proving import StageRounds
+from policies.stages import StageProgram
+
+SEEDS = range(60)
+
+
+def fixed(seed):
+    problem = random_problem(seed)
+    return problem if problem.first_order is not None else None
+
+
+def optimum(problem):
+    try:
+        return solve(problem, "exhaustive")
+    except Infeasible:
+        return None
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_baseline_memory_is_that_of_the_referee(seed):
+    compact = compact_of(random_problem(seed), 0)
+    if not compact.hold.all():
+        pytest.skip("saving everything is not allowed here")
+    order = np.arange(compact.n, dtype=np.int64)
+    assert moments(compact).baseline.tolist() == memory_profile(compact, order).tolist()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_bounds_never_exceed_the_optimum(seed):
+    problem = fixed(seed)
+    if problem is None:
+        pytest.skip("a free order")
+    best = optimum(problem)
+    if best is None:
+        pytest.skip("infeasible")
+    one = problem.with_calls(1.0)
+    best = optimum(one)
+    compact = compact_of(one, one.limit.resolve(one))
+    extra = best.seconds - float(compact.seconds.sum())
+    slack = 1e-7 * best.seconds
+    bounder = CutBounder(compact)
+    cut = bounder.bound(compact.budget)
+    assert cut.seconds <= extra + slack
+    first = cut.task if cut.task >= 0 else int(np.argmax(bounder.moments.baseline))
+    rounds = StageRounds(compact, bounder.moments, [first])
+    for _ in range(4):
+        if rounds.finished:
+            break
+        found = rounds.step(None, 1000, float("inf"))
+        assert not found.infeasible
+        assert found.seconds <= extra + slack
+    everywhere = StageProgram(compact, bounder.moments).solve(list(range(compact.n)), None, 10**4)
+    assert not everywhere.infeasible
+    assert everywhere.seconds <= extra + slack
+
+
+def test_a_cut_is_a_partition_with_its_price():
+    problem = random_problem(1)
+    compact = compact_of(problem, 0)
+    network = TwoNodeCut(compact)
+    need = np.ones(len(compact.value_bytes), np.bool_)
+    weight = compact.value_bytes.astype(np.float64)
+    cut = network.solve(need, weight, network.natural_price())
+    assert not (cut.held & cut.again[compact.value_task]).any()
+    assert (cut.held | cut.again[compact.value_task])[need].all()
+    price = cut.seconds + network.natural_price() * cut.held_bytes
+    assert cut.value <= price * (1 + 1e-9)
+    if not cut.infeasible:
+        assert cut.value == pytest.approx(price, rel=1e-6)

@@ -1,0 +1,104 @@
+"""Laws of the policy "auto": bound <= optimum <= plan, anytime, deterministic, never lost."""
+
+import pytest
+
+from policies import Infeasible, Limits, Status, evaluate, portfolio, solve
+from policies.frontier import frontier
+from policies.generate import chain, layered, random_problem, skips
+
+QUICK = Limits(work=400)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_bound_optimum_plan(seed):
+    problem = random_problem(seed)
+    try:
+        best = solve(problem, "exhaustive")
+    except Infeasible:
+        with pytest.raises(Infeasible):
+            solve(problem, limits=QUICK)
+        return
+    try:
+        plan = solve(problem, limits=QUICK)
+    except Infeasible as error:
+        assert not error.proved
+        return
+    slack = 1e-9 * best.seconds
+    assert plan.bound_seconds <= best.seconds + slack
+    assert best.seconds <= plan.seconds + slack
+    assert evaluate(problem, plan).peak_bytes <= problem.limit.resolve(problem)
+
+
+def test_the_answer_is_a_function_of_seed_and_work():
+    problem = layered(5, 3, 1).with_budget("0.6x")
+    one, other = (solve(problem, limits=Limits(work=600, seed=3)) for _ in range(2))
+    assert (one.order, one.bound_seconds) == (other.order, other.bound_seconds)
+
+
+def test_ctrl_c_keeps_the_best_plan():
+    problem = layered(6, 3, 1).with_budget("0.7x")
+    seen = []
+
+    def stop(step):
+        if step.seconds is not None:
+            seen.append(step.seconds)
+            raise KeyboardInterrupt
+
+    found = solve(problem, progress=stop)
+    assert found.status in (Status.TIME_LIMIT, Status.OPTIMAL)
+    assert found.seconds == pytest.approx(seen[0])
+
+
+def test_ctrl_c_before_any_plan_is_passed_on():
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        solve(layered(6, 3, 1).with_budget("0.7x"), progress=stop)
+
+
+def test_a_failing_solver_loses_nothing(monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("the solver crashed")
+
+    monkeypatch.setattr("policies.stages.StageProgram.solve", fail)
+    news = []
+    problem = layered(5, 3, 1).with_budget("0.7x")
+    found = solve(problem, limits=QUICK, progress=lambda step: news.append(step.engine))
+    assert found.peak_bytes <= problem.limit.resolve(problem)
+    assert any("crashed" in engine for engine in news)
+
+
+def test_no_time_still_gives_a_plan_when_one_is_at_hand():
+    problem = chain(10).with_budget("0.8x")
+    found = solve(problem, limits=Limits(time_seconds=0.0, work=0))
+    assert found.peak_bytes <= problem.limit.resolve(problem)
+
+
+def test_progress_only_improves():
+    news = []
+    solve(skips(6).with_budget("0.6x"), limits=QUICK, progress=news.append)
+    bounds = [step.bound_seconds for step in news]
+    plans = [step.seconds for step in news if step.seconds is not None]
+    assert bounds == sorted(bounds)
+    assert plans == sorted(plans, reverse=True)
+
+
+@pytest.mark.parametrize("problem", [chain(10), layered(4, 3, 2), skips(5)])
+def test_a_frontier_is_monotone(problem):
+    budgets = [f"{x / 10}x" for x in range(10, 2, -1)]
+    points = frontier(problem, budgets, limits=Limits(work=2000))
+    good = [point for point in points if not isinstance(point, Infeasible)]
+    assert [point.seconds for point in good] == sorted(point.seconds for point in good)
+    assert [p.bound_seconds for p in good] == sorted(p.bound_seconds for p in good)
+    for point in good:
+        assert evaluate(problem, point).peak_bytes <= point.budget_bytes
+        assert point.bound_seconds <= point.seconds * (1 + 1e-9)
+
+
+def test_a_plan_for_another_budget_is_a_start():
+    problem = layered(5, 3, 1)
+    tight = problem.with_budget("0.6x")
+    _, sequence = portfolio.plan(tight, QUICK, None)
+    again, _ = portfolio.plan(problem.with_budget("0.7x"), Limits(work=1), None, warm=[sequence])
+    assert again.peak_bytes <= problem.with_budget("0.7x").limit.resolve(problem)
