@@ -22,6 +22,7 @@ from policies.budget import Budget
 from policies.decision import Decision, Fetch, Free, Status, Store
 from policies.errors import Infeasible, InvalidDecision, InvalidProblem, PolicyError
 from policies.evaluate import Evaluation, evaluate
+from policies.frontier import frontier
 from policies.policy import Limits, Policy
 from policies.problem import Choice, Link, Option, Problem, Value
 from policies.solve import solve
@@ -46,5 +47,6 @@ __all__ = [
     "Store",
     "Value",
     "evaluate",
+    "frontier",
     "solve",
 ]
