@@ -17,8 +17,10 @@ a traced function (compiled). Everything else is NumPy's own: `import numpy as n
     solve_triangular, cho_solve                 linear systems
     update, scatter_add, asarray                functional writes
     stop_gradient                               derivatives
+    random.key, split, fold_in, bits, uniform, normal, bernoulli, dropout
 """
 
+from ckpt.numpy import random
 from ckpt.numpy.activations import (
     erf,
     erfc,
@@ -48,6 +50,7 @@ __all__ = [
     "logsumexp",
     "max_pool2d",
     "one_hot",
+    "random",
     "relu",
     "scatter_add",
     "softmax",
