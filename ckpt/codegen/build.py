@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import re
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import resources
@@ -91,16 +92,31 @@ def _symbol(kernel: Signature) -> str:
 
 
 def _beyond(kernel: Signature, python: bool) -> str:
-    """What a kernel made from Python depends on besides its own text: the files that it calls."""
+    """What a kernel made from Python depends on besides its own text: the files that it uses."""
     if not python:
         return ""
-    return _library_text() if isinstance(kernel, LibraryKernel) else ""
+    root = f"library.{kernel.function}" if isinstance(kernel, LibraryKernel) else "names"
+    return "\n".join(_file(name) for name in _used_by(root))
 
 
 @cache
-def _library_text() -> str:
-    """The text of every file that hand-written kernels are made of."""
-    package = resources.files("ckpt.codegen")
-    files = [*package.iterdir(), *package.joinpath("library").iterdir()]
-    named = sorted((f.name, f) for f in files if f.name.endswith(".py"))
-    return "\n".join(f.read_text("utf-8") for _, f in named)
+def _used_by(root: str) -> tuple[str, ...]:
+    """A file of this package and all that it imports from this package, sorted."""
+    found: set[str] = set()
+    waiting = [root]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += re.findall(
+                r"^from ckpt\.codegen\.([\w.]+) import", _file(name), re.MULTILINE
+            )
+    return tuple(sorted(found))
+
+
+@cache
+def _file(name: str) -> str:
+    """The text of a file of this package, by its dotted name."""
+    *folders, last = name.split(".")
+    place = resources.files("ckpt.codegen").joinpath(*folders, f"{last}.py")
+    return place.read_text("utf-8") if place.is_file() else ""

@@ -20,6 +20,7 @@ import numba
 from numba.core import types
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
+from numba.core.runtime import rtsys
 
 from ckpt.errors import CodegenError
 
@@ -123,6 +124,8 @@ def _compiled(library: Any, symbol: str) -> Compiled:
 def load(name: str, kept: Object) -> Compiled:
     """Load machine code that was kept."""
     with global_compiler_lock:
+        # what numba's front end made may refer to its runtime, which exists once this was called
+        rtsys.initialize(cpu_target.target_context)
         state = (name, "object", (kept.code, kept.bitcode))
         library = _codegen().unserialize_library(state)
         address = library.get_pointer_to_function(kept.symbol)

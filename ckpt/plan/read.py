@@ -46,7 +46,8 @@ def _exact(data: Any, cls: Any, what: str) -> dict[str, Any]:
         value = data[f.name]
         allowed = _JSON_TYPES.get(f.type)
         if allowed is not None and type(value) not in allowed:
-            raise PlanError(f"{what}: {f.name} is {value!r}, which is not {f.type}")
+            known = " or ".join(t.__name__ for t in allowed)
+            raise PlanError(f"{what}: {f.name} is {value!r}, which is not {known}")
     return {name: data[name] for name in names}
 
 

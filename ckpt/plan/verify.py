@@ -56,6 +56,7 @@ def _check_program(plan: Plan, program: Program, stored: dict[Var, Stored]) -> N
         )
         said = (let.name, let.op, let.source, let.nbytes, let.view)
         _need(said == facts, f"let {i} is described as {said}, but is {facts}")
+        _need(not view or let.seconds == 0, f"let {i} is a view, and takes {let.seconds} s")
 
 
 def _check_slot(plan: Plan, program: Program, stored: dict[Var, Stored], number: int) -> Var:

@@ -1,0 +1,88 @@
+"""Every primitive, compiled, means what its `impl` means, whatever the strides of its operands."""
+
+import numpy as np
+import pytest
+
+import ckpt.ops  # noqa: F401 (fills the registry)
+from ckpt.ir.kernel import NoKernel
+from ckpt.ir.op import OPS, HoldsPrograms
+from tests.codegen.harness import LAYOUTS, as_tuple, executable, one_op, run_guarded, same
+
+# Functions of the C library are within 1 ulp of the truth and NumPy's within 4, so that they
+# differ by at most 5 (measured: 1.3 at most); `pow` and `erfc` are looser in NumPy and SciPy.
+FUNCTIONS = {
+    *("exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sqrt", "pow", "erf", "erfc"),
+    *("sin", "cos", "tan", "sinh", "cosh", "tanh", "arctan2"),
+    *("arcsin", "arccos", "arctan", "arcsinh", "arccosh", "arctanh"),
+}
+ULPS = 8
+# Sums run in another order than NumPy's: the error of n terms is within n ulp of the sum of
+# their absolute values, and n is below 200 in every sample.
+SUMS = {
+    *("sum", "prod", "dot", "conv", "conv_input", "conv_kernel", "cumsum", "cumprod"),
+    *("cholesky", "triangular_solve", "recurrence", "window_sum", "scatter_add"),
+    *("scatter_add_along_axis", "pool_scatter", "window_spread"),
+}
+TERMS = 200
+
+RUN = [
+    name for name, op in sorted(OPS.items()) if not issubclass(op, HoldsPrograms) and name != "drop"
+]
+
+
+def samples(name):
+    return [(k, s) for k, s in enumerate(OPS[name].samples())]
+
+
+def compare(name, got, want):
+    for g, w in zip(as_tuple(got), as_tuple(want), strict=True):
+        w = np.asarray(w)
+        if w.dtype.kind != "f" or name not in FUNCTIONS | SUMS:
+            same(g, w)
+            continue
+        assert (g.dtype, g.shape) == (w.dtype, w.shape)
+        eps = np.finfo(w.dtype).eps
+        if name in FUNCTIONS:
+            np.testing.assert_allclose(g, w, rtol=ULPS * eps, atol=0)
+        else:
+            scale = np.abs(w).max(initial=1.0)
+            np.testing.assert_allclose(g, w, rtol=0, atol=TERMS * eps * scale)
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_compiled_equals_impl(name):
+    for k, sample in samples(name):
+        operands = sample.draw(k)
+        made = one_op(sample.op, sample.ins, "contiguous")
+        run = executable(made.program)
+        arrays = made.arrays(operands)
+        compare(name, run_guarded(run, arrays), sample.op.impl(*operands))
+        # two poisons in the arena make the same bits, and nothing is touched behind it
+        stats = run.measure(*arrays)
+        assert stats.measured_arena_bytes <= run.plan.arena_bytes
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_operands_may_stand_in_any_layout(name):
+    seen = set()
+    for k, sample in samples(name):
+        form = (sample.op, tuple(t.ndim for t in sample.ins))
+        if form in seen or not any(t.ndim for t in sample.ins):
+            continue
+        seen.add(form)
+        operands = sample.draw(k)
+        bits = set()
+        for layout in LAYOUTS:
+            made = one_op(sample.op, sample.ins, layout)
+            got = run_guarded(executable(made.program), made.arrays(operands))
+            compare(name, got, sample.op.impl(*operands))
+            bits.add(b"".join(g.tobytes() for g in got))
+        assert len(bits) == 1 or name in SUMS  # a sum's order follows its layout
+
+
+def test_ops_that_never_run_say_why():
+    never = [name for name in OPS if name not in RUN]
+    assert "drop" in never
+    for name in never:
+        for sample in OPS[name].samples():
+            assert isinstance(sample.op.lower(*sample.ins), NoKernel)

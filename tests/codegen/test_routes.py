@@ -1,0 +1,99 @@
+"""The LLVM printer and the numba printer make kernels that agree bit for bit."""
+
+import numpy as np
+import pytest
+
+import ckpt.ops  # noqa: F401 (fills the registry)
+from ckpt.codegen.calls import calls_of
+from ckpt.codegen.kernels import LibraryKernel
+from ckpt.codegen.scalar import CODES
+from ckpt.ir.kernel import Contract, Map, Reduce
+from ckpt.ir.layout import Layout
+from ckpt.ir.op import OPS
+from ckpt.ir.types import DType, Type
+from tests.codegen.harness import executable, one_op, same
+
+# A numba kernel takes half a second to compile: one dtype of each code here, all of them at night.
+FIRST = {"pow": DType.I32, "remainder": DType.I64, "floor_divide": DType.F32}
+
+
+def maps():
+    for name, cls in sorted(OPS.items()):
+        wanted = FIRST.get(name, DType.F32)
+        found = []
+        for s in cls.samples():
+            if isinstance(s.op.lower(*s.ins), Map) and s.ins and s.ins[0].size:
+                found.append(s)
+        found.sort(key=lambda s: (not any(t.dtype is wanted for t in s.ins), -s.ins[0].ndim))
+        if found:
+            yield pytest.param(found[0], id=name)
+            for i, s in enumerate(found[1:]):
+                yield pytest.param(s, id=f"{name}-{i}", marks=pytest.mark.long)
+
+
+def both(op, ins, layout, operands):
+    made = one_op(op, ins, layout)
+    arrays = made.arrays(operands)
+    for got, want in zip(
+        executable(made.program, route="llvm")(*arrays),
+        executable(made.program, route="numba")(*arrays),
+        strict=True,
+    ):
+        same(got, want)
+
+
+@pytest.mark.parametrize("sample", maps())
+def test_maps_agree(sample):
+    both(sample.op, sample.ins, "contiguous", sample.draw())
+
+
+@pytest.mark.parametrize(
+    ("code", "dtype", "shape", "axes", "layout"),
+    [
+        ("sum", DType.F32, (3, 50), (1,), "contiguous"),  # lanes along rows
+        ("sum", DType.F32, (50, 35), (0,), "contiguous"),  # neighbouring columns
+        ("sum", DType.F64, (4, 5, 33), (0, 2), "contiguous"),
+        ("sum", DType.F64, (4, 33), (1,), "spread"),
+        ("sum", DType.I32, (3, 20), (1,), "contiguous"),
+        ("max", DType.F32, (3, 50), (1,), "permuted"),
+        ("min", DType.I64, (40, 20), (0,), "contiguous"),
+    ],
+)
+def test_reductions_agree(code, dtype, shape, axes, layout):
+    op = OPS[code](axes)
+    t = Type(shape, dtype)
+    x = np.random.default_rng(0).uniform(-100, 100, shape).astype(dtype.numpy)
+    both(op, [t], layout, [x])
+
+
+@pytest.mark.parametrize("name", ["argmax", "argmin"])
+def test_positions_agree(name):
+    both(
+        OPS[name](1),
+        [Type((3, 9), DType.F32)],
+        "contiguous",
+        [np.random.default_rng(0).integers(0, 4, (3, 9)).astype(np.float32)],
+    )
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "permuted", "spread"])
+@pytest.mark.parametrize("dtype", [DType.F32, DType.F64])
+def test_products_agree(dtype, layout):
+    op = OPS["dot"](((2,), (1,)), ((0,), (0,)))
+    ins = [Type((2, 6, 9), dtype), Type((2, 9, 7), dtype)]
+    random = np.random.default_rng(0)
+    both(op, ins, layout, [random.standard_normal(t.shape).astype(dtype.numpy) for t in ins])
+
+
+def test_every_kind_of_kernel_is_compared_here():
+    kinds = set()
+    for cls in OPS.values():
+        for s in cls.samples():
+            kernel = s.op.lower(*s.ins)
+            if isinstance(kernel, Map | Reduce | Contract):
+                eqn = one_op(s.op, s.ins, "contiguous").program.eqns[0]
+                layouts = [Layout.contiguous(t.shape) for t in s.ins]
+                kinds |= {type(c.kernel).__name__ for c in calls_of(eqn, layouts)}
+    assert kinds == {"MapKernel", "ReduceKernel", "GemmKernel"}
+    assert LibraryKernel.__name__ not in kinds
+    assert CODES
