@@ -4,7 +4,27 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from errno import EACCES, EISDIR, ENOENT, ENOTDIR
 from pathlib import Path
+
+
+def ready_for(*paths: str | Path | None) -> None:
+    """Refuse early, before anything takes time, what could not be written in the end.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError, PermissionError: names the folder.
+        IsADirectoryError: the file is a folder.
+    """
+    for path in map(Path, filter(None, paths)):
+        folder = path.parent
+        if not folder.exists():
+            raise FileNotFoundError(ENOENT, "there is no such folder", str(folder))
+        if not folder.is_dir():
+            raise NotADirectoryError(ENOTDIR, "this is not a folder", str(folder))
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "this is a folder; name a file in it", str(path))
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(EACCES, "this folder cannot be written to", str(folder))
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -54,14 +54,15 @@ def frontier(
 
     import json as text
 
-    from ckpt.cli.files import write_with
+    from ckpt.cli.files import ready_for, write_with
     from ckpt.cli.model import load
     from ckpt.cli.news import news
     from ckpt.inspect import figure
     from ckpt.inspect.frontier import NAMED, draw, frontier_of, to_json, to_table
 
+    ready_for(out)
     if out:
-        figure.can_draw()
+        figure.can_draw(out)
     with news(f"tracing {model}") as said:
         told = options(planning, budget_of(None, reserve, None), said.step)
         asked = [budget_of(b, reserve, None) for b in listed(budgets)]

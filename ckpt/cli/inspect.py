@@ -20,8 +20,6 @@ Stage = Literal[
 UNDECIDED = ("trace", "jvp", "tangent")
 """Stages before anything is decided: a budget has no meaning there."""
 
-PICTURES = (".png", ".svg", ".pdf")
-
 
 class InspectError(CkptError, ValueError):
     """Options that do not go together."""
@@ -57,21 +55,22 @@ def inspect(
         no_grad: look at the function itself, without its gradient.
         json: print graph or plan as JSON; `ckpt solve` reads the graph.
     """
-    from ckpt.cli.files import write_text, write_with
+    from ckpt.cli.files import ready_for, write_text, write_with
     from ckpt.cli.model import load
     from ckpt.cli.news import news
     from ckpt.inspect import figure, timeline
 
     cap = budget_of(budget, reserve, None)
-    picture = out is not None and out.suffix in PICTURES
+    picture = out is not None and out.suffix in figure.PICTURES
     if at in UNDECIDED and budget is not None:
         raise InspectError(f"--budget has no meaning at {at}: nothing is decided there yet")
     if picture and at != "timeline":
         raise InspectError(f"{out}: only --at timeline is drawn; give a text file for {at}")
     if json and at not in ("graph", "plan"):
         raise InspectError(f"--json is for graph and plan; {at} is text")
+    ready_for(out)
     if picture:
-        figure.can_draw()
+        figure.can_draw(out)
     with news(f"tracing {model}") as said:
         told = options(planning, cap, said.step)
         subject = load(model, gradient=not no_grad)

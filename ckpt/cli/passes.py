@@ -26,6 +26,7 @@ from ckpt.simplify.dce import dce
 from ckpt.simplify.fold import fold
 from ckpt.simplify.forget import forget
 from ckpt.simplify.outputs import own_outputs
+from ckpt.simplify.sink import sink
 
 Programs = tuple[Program, ...]
 """The program at hand, or its early and its late half."""
@@ -170,6 +171,7 @@ PASSES: dict[str, Pass] = {
     "cse": _each(cse),
     "fold": _each(fold),
     "simplify": _each(simplify),
+    "sink": _each(sink),
     "own_outputs": _each(own_outputs),
 }
 """Every pass, by the name that `--passes` takes."""

@@ -38,11 +38,12 @@ def plan(
         no_grad: plan the function itself, without its gradient.
         json: print the plan as JSON instead of a table.
     """
-    from ckpt.cli.files import write_text
+    from ckpt.cli.files import ready_for, write_text
     from ckpt.cli.model import load
     from ckpt.cli.news import news
     from ckpt.plan.plan import Plan
 
+    ready_for(out)
     older = Plan.load(diff) if diff else None
     with news(f"tracing {model}") as said:
         told = options(planning, budget_of(budget, reserve, overhead), said.step)

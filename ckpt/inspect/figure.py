@@ -21,20 +21,29 @@ Source: Masataka Okabe, Kei Ito. Color Universal Design. 2008.
 """
 
 
+PICTURES = (".png", ".svg", ".pdf")
+"""Endings of pictures."""
+
+
 class DrawingError(CkptError, RuntimeError):
     """A picture cannot be drawn; the message says how to get what is missing."""
 
 
-def can_draw() -> None:
+def can_draw(path: Path | None = None) -> None:
     """Refuse early, before anything takes time.
 
+    Args:
+        path: where the picture is to go, if that is known.
+
     Raises:
-        DrawingError: matplotlib is not installed.
+        DrawingError: matplotlib is not installed, or the file's suffix is not of a picture.
     """
     if find_spec("matplotlib") is None:
         raise DrawingError(
             "drawing needs matplotlib, which is not installed: pip install 'ckpt-compiler[plots]'"
         )
+    if path is not None and path.suffix not in PICTURES:
+        raise DrawingError(f"{path.name}: a picture ends in {', '.join(PICTURES)}")
 
 
 def new_figure(width: float = 9.0, height: float = 5.0) -> tuple[Figure, Axes]:
@@ -53,16 +62,7 @@ def new_figure(width: float = 9.0, height: float = 5.0) -> tuple[Figure, Axes]:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the file's suffix.
-
-    Raises:
-        DrawingError: there is no such format.
-    """
-    formats = figure.canvas.get_supported_filetypes()
-    if path.suffix.removeprefix(".") not in formats:
-        raise DrawingError(
-            f"{path.name}: pictures end in {', '.join('.' + f for f in sorted(formats))}"
-        )
+    """Write a figure in the format of the file's suffix, one of `PICTURES`."""
     figure.savefig(path)
 
 
