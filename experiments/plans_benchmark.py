@@ -22,7 +22,6 @@ from pathlib import Path
 from policies import Infeasible, Limits, Problem, solve
 from policies.frontier import frontier
 from policies.generate import random_problem
-from policies.problem import Problem as AnyProblem
 from policies.serialize import read_problem
 
 PUBLIC = {
@@ -188,7 +187,8 @@ def exhaustive(count: int = 2000) -> None:
     began = time.perf_counter()
     wrong = met = proved = infeasible = 0
     for seed in range(count):
-        problem: AnyProblem = random_problem(seed)
+        problem = random_problem(2 + seed % 8, seed, rich=seed % 3 > 0)
+        problem = problem.with_budget(f"{0.55 + 0.05 * (seed % 9)}x")
         try:
             best = solve(problem, "exhaustive")
         except Infeasible:

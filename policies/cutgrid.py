@@ -12,6 +12,7 @@ Source: evenly spaced checkpoints: Chen et al., "Training Deep Nets with Subline
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,8 @@ class CutGrid:
         """Prepare the weights."""
         self._bounder = bounder
         self._problem = problem
+        # what may not be held is put right later, by the search
+        self._priced = replace(problem, hold=np.ones(problem.n, np.bool_))
         self._stage = stage
         self._price = price if price > 0 else bounder.network.natural_price()
         moments = bounder.moments
@@ -96,7 +99,7 @@ class CutGrid:
 
     def _price_of(self, again: NDArray[np.bool_]) -> tuple[NDArray[np.int64], int]:
         pairs = expand(self._problem, [self._stage], again[None])
-        return pairs, simulate(self._problem, to_sequence(self._problem.n, pairs)).peak
+        return pairs, simulate(self._priced, to_sequence(self._problem.n, pairs)).peak
 
     def _interpolate(
         self, forced: NDArray[np.bool_] | None

@@ -16,7 +16,7 @@ from policies.compact import compact_of
 from policies.cutbound import CutBound, CutBounder
 from policies.cutgrid import CutGrid
 from policies.decision import Decision, Status
-from policies.errors import Infeasible
+from policies.errors import Infeasible, InvalidDecision
 from policies.evaluate import simulate
 from policies.floor import floor
 from policies.judge import judged
@@ -103,7 +103,11 @@ class Incumbent:
 
     def offer(self, sequence: NDArray[np.int64], engine: str) -> bool:
         """Take a plan if the referee finds that it fits and is the best."""
-        outcome = simulate(self.problem, sequence)
+        try:
+            outcome = simulate(self.problem, sequence)
+        except InvalidDecision as error:  # something that may not be held was held
+            self.tell(f"{engine}: {error}")
+            return False
         seconds = outcome.early_seconds + self.calls * outcome.late_seconds
         if outcome.peak > self.problem.budget or seconds >= self._priced:
             return False

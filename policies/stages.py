@@ -133,6 +133,9 @@ class StageProgram:
             below: Recomputation of a known plan, s: the bound is not pushed beyond it.
         """
         model = _Model(self, stages)
+        if not model.columns:
+            nothing = np.zeros((0, 2), np.int64)
+            return StageSolution(0.0, nothing, infeasible=False, exact=True)
         lower: Any = model.lower
         upper: Any = model.upper
         options: dict[str, Any] = {"disp": False, "presolve": True, "mip_rel_gap": 0.0}
