@@ -3,6 +3,7 @@
 The shapes follow Radford et al. (2019); `configs/models/gpt2_124m.yaml` is its smallest model.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
@@ -27,7 +28,7 @@ class Config(ModelConfig):
         tied_head: the output uses the token embedding again, instead of a matrix of its own.
         gelu: the exact form or its approximation by tanh.
         dropout: probability that an element added to the residual stream is set to zero; above
-            zero the loss takes a random key as its last argument.
+            zero the loss takes the seed of the masks as its last argument.
     """
 
     model: Literal["gpt"] = "gpt"
@@ -65,28 +66,32 @@ def parameters(config: Config) -> Tree:
 
 
 def inputs(config: Config) -> tuple[Input, ...]:
-    """Tokens, the tokens that follow them, and with dropout a random key."""
+    """Tokens, the tokens that follow them, and with dropout the seed of its masks."""
     tokens = Input((config.batch, config.context), below=config.vocabulary)
-    key = (Input((), below=2**31),) if config.dropout else ()
-    return (tokens, tokens, *key)
+    seed = (Input((), below=2**31),) if config.dropout else ()
+    return (tokens, tokens, *seed)
+
+
+def dropout(rate: float, seed: Any) -> transformer.Drop:
+    """Dropout with another mask at every site, all from one seed."""
+    key, sites = cnp.random.key(seed), itertools.count()
+    return lambda x: cnp.random.dropout(cnp.random.fold_in(key, next(sites)), x, rate)
 
 
 def make_loss(config: Config) -> Callable[..., Any]:
-    """`loss(params, tokens, targets[, seed])`: mean cross-entropy of the next token."""
+    """`loss(params, tokens, targets)`, with a seed at the end where there is dropout.
+
+    It is the mean cross-entropy of the next token.
+    """
     may_see = np.tril(np.ones((config.context, config.context), bool))
 
-    def hidden(params: Tree, tokens: Any, drop: transformer.Drop) -> Any:
+    def loss(params: Tree, tokens: Any, targets: Any, *seed: Any) -> Any:
+        drop = dropout(config.dropout, *seed) if config.dropout else transformer.keep
         x = drop(params["token"][tokens] + params["position"])
         for p in params["blocks"]:
             x = transformer.block(p, x, config.heads, mask=may_see, form=config.gelu, drop=drop)
-        return transformer.layer_norm(params["norm"], x)
-
-    def from_hidden(params: Tree, x: Any, targets: Any) -> Any:
         head = params["token"] if config.tied_head else params["head"]
-        return cross_entropy(x @ head.T, targets)
-
-    def loss(params: Tree, tokens: Any, targets: Any) -> Any:
-        return from_hidden(params, hidden(params, tokens, lambda x: x), targets)
+        return cross_entropy(transformer.layer_norm(params["norm"], x) @ head.T, targets)
 
     return loss
 

@@ -15,7 +15,12 @@ from experiments.models.model import Array, Parameter, Tree
 
 Gelu = Literal["erf", "tanh"]
 Drop = Callable[[Any], Any]
-"""Dropout of one site; the identity where a model has none."""
+"""Dropout of one site, or `keep`."""
+
+
+def keep(x: Any) -> Any:
+    """No dropout."""
+    return x
 
 
 def norm_parameters(width: int) -> Tree:
@@ -85,9 +90,7 @@ def attention(p: Tree, x: Any, heads: int, mask: Array | None) -> Any:
     return dense(p["merge"], np.swapaxes(seen, 1, 2).reshape(batch, length, width))
 
 
-def block(
-    p: Tree, x: Any, heads: int, *, mask: Array | None, form: Gelu, drop: Drop = lambda x: x
-) -> Any:
+def block(p: Tree, x: Any, heads: int, *, mask: Array | None, form: Gelu, drop: Drop = keep) -> Any:
     """One block; `drop` is applied to what is added to the residual stream."""
     x = x + drop(attention(p, layer_norm(p["norm1"], x), heads, mask))
     hidden = gelu(dense(p["grow"], layer_norm(p["norm2"], x)), form)
