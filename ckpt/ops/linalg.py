@@ -208,10 +208,6 @@ class TriangularSolve(Op):
         back = TriangularSolve(self.reads_lower, not self.transpose_a, self.unit_diagonal)
         return None, b.emit(back, ins[0], ct)
 
-    def in_place(self, *ins: Type) -> tuple[int, ...]:
-        del ins
-        return (1,)
-
     @classmethod
     def samples(cls) -> Iterable[Sample]:
         for dtype in (DType.F32, DType.F64):

@@ -73,6 +73,12 @@ class _Pool(Op):
         del ins
         return Library(self.name, (self.window, self.stride, self._low()))
 
+    def _by_maximum(self, x: Type, scratch_bytes: int) -> Library:
+        """A kernel that compares elements, from the lowest of their dtype on."""
+        lowest = -np.inf if x.dtype.is_float else np.iinfo(x.dtype.numpy).min
+        params = (self.window, self.stride, self._low(), lowest)
+        return Library(self.name, params, scratch_bytes)
+
     def _low(self) -> Pair:
         return self.padding[0][0], self.padding[1][0]
 
@@ -122,6 +128,9 @@ class MaxPool(_Pool):
         (x,) = ins
         return _gathered(x, self._positions(x))
 
+    def lower(self, *ins: Type) -> Library:
+        return self._by_maximum(ins[0], 0)
+
     def jvp(
         self, b: Builder, ins: Sequence[Atom], dins: Tangents
     ) -> tuple[Sequence[Var], Tangents]:
@@ -156,6 +165,15 @@ class MaxPoolIndex(Constant, _Pool):
 
     def impl(self, *ins: Array) -> Array:
         return self._positions(ins[0])
+
+    def cost(self, *ins: Type) -> Cost:
+        out = self.type(*ins)
+        places = 2.0 * out.size * self.window[0] * self.window[1]
+        return Cost(places, ins[0].nbytes, out.nbytes, self.lower(*ins).scratch_bytes)
+
+    def lower(self, *ins: Type) -> Library:
+        row = self.type(*ins).shape[3] * ins[0].dtype.itemsize
+        return self._by_maximum(ins[0], row)
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:

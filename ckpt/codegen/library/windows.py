@@ -1,17 +1,10 @@
-"""Where windows over images meet them; shared by the pooling kernels."""
+"""Where windows over images meet them, and their maxima; shared by the pooling kernels."""
 
 from numba import njit
 
 from ckpt.ir.op import Array
 
 Pair = tuple[int, int]
-
-
-@njit(error_model="numpy")
-def span(at: int, stride: int, low: int, window: int, n: int) -> Pair:
-    """First and past-the-last place along an axis of length n that window number `at` meets."""
-    start = at * stride - low
-    return max(start, 0), min(start + window, n)
 
 
 @njit(error_model="numpy")
@@ -23,12 +16,22 @@ def reach(place: int, stride: int, low: int, count: int, n: int) -> Pair:
 
 
 @njit(error_model="numpy")
-def position_of_maximum(image: Array, rows: Pair, columns: Pair) -> Pair:
-    """The first maximum of a part of an image; the first NaN, where there is one."""
-    best, at = image[rows[0], columns[0]], (rows[0], columns[0])
-    for h in range(rows[0], rows[1]):
-        for w in range(columns[0], columns[1]):
-            value = image[h, w]
-            if value > best or (value != value and best == best):  # noqa: PLR0124
-                best, at = value, (h, w)
-    return at
+def row_of_maxima(
+    image: Array, best: Array, i: int, lowest: float, window: Pair, stride: Pair, low: Pair
+) -> None:
+    """The maxima of the windows of row `i`, NaN where there is one."""
+    best[:] = lowest
+    for r in range(window[0]):
+        h = i * stride[0] + r - low[0]
+        if h < 0 or h >= image.shape[0]:
+            continue
+        for s in range(window[1]):
+            left, right = reach(s, stride[1], low[1], best.size, image.shape[1])
+            if left == right:
+                continue
+            line = image[h, left * stride[1] + s - low[1] :]
+            part = best[left:right]
+            for t in range(part.size):
+                value, before = line[t * stride[1]], part[t]
+                better = (value > before) | (value != value)  # noqa: PLR0124
+                part[t] = value if better else before
