@@ -61,6 +61,52 @@ def ones_like(
     return full(wanted, 1, kind)
 
 
+@rule_of(np.zeros, np.empty)
+def zeros(shape: Any, dtype: Any = float, order: str = "C", *, device: Any = None) -> Tracer:
+    """`np.zeros(..., like=x)`."""
+    del order, device
+    return full(lengths(shape), 0, supported(dtype, "the new array"))
+
+
+@rule_of(np.ones)
+def ones(shape: Any, dtype: Any = None, order: str = "C", *, device: Any = None) -> Tracer:
+    """`np.ones(..., like=x)`."""
+    del order, device
+    return full(lengths(shape), 1, supported(dtype or float, "the new array"))
+
+
+@rule_of(np.full)
+def filled(
+    shape: Any, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None
+) -> Tracer:
+    """`np.full(..., like=x)`; the value may be traced."""
+    del order, device
+    value = array(fill_value)
+    if dtype is not None:
+        value = cast(value, supported(dtype, "the new array"))
+    return broadcast_to(value, lengths(shape))
+
+
+@rule_of(np.array, np.asarray, np.asanyarray, np.ascontiguousarray)
+def asarray(a: Any, dtype: Any = None, **given: Any) -> Tracer:
+    """`np.asarray(..., like=x)` and its like, which traced values may be given to."""
+    del given
+    return array(a) if dtype is None else astype(a, dtype)
+
+
+def _concrete(function: Any) -> None:
+    """A rule for `like=` of a function whose result depends on no traced value."""
+
+    def rule(*args: Any, **kwargs: Any) -> Any:  # builtins lack a signature to be bound to
+        return function(*args, **kwargs)
+
+    rule_of(function)(rule)
+
+
+for _function in (np.eye, np.identity, np.arange, np.tri):
+    _concrete(_function)
+
+
 @rule_of(np.full_like)
 def full_like(  # noqa: PLR0917
     a: Any,

@@ -2,7 +2,8 @@
 
 `trace` calls the function once with tracers in place of arrays. NumPy hands every operation on a
 tracer to this package (`__array_ufunc__`, `__array_function__`, the operators), which records it
-as lets. What involves no tracer is computed by NumPy at once and becomes a constant.
+as lets. What involves no tracer is computed by NumPy at once and becomes a constant: also random
+numbers of `numpy.random`, which are then the same in every run (`ckpt.numpy.random` draws anew).
 
     tracing      the programs under construction
     tracer       what the function sees in place of an array
@@ -109,11 +110,12 @@ def trace(
         UnsupportedOpError: it calls a NumPy function that has no rule.
 
     >>> import numpy as np
-    >>> print(trace(lambda x: np.sin(x) * 2, (Spec((3,), np.float32),), name="f").program)
+    >>> traced = trace(lambda x: np.sin(x) * 2, (Spec((3,), np.float32),), name="f")
+    >>> print(traced.program)  # doctest: +ELLIPSIS
     f(x: f32[3]) -> (f32[3]) {
-      y: f32[3] = sin x
-      z: f32[3] = mul y 2.0
-      return z
+      v1: f32[3] = sin x  // ...
+      v2: f32[3] = mul v1 2.0:f32  // ...
+      return v2
     }
     """
     arguments = take_apart(f, args, kwargs)

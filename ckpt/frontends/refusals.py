@@ -35,6 +35,8 @@ _INSTEAD = {
     "np.linalg.solve": "use ckpt.numpy.solve_triangular for a triangular matrix, or "
     "ckpt.numpy.cho_solve(np.linalg.cholesky(a), b) for a symmetric positive definite one",
     "np.nonzero": "use np.where(condition, x, y): shapes must not depend on values",
+    "np.percentile": "use np.sort, and take places that are Python integers",
+    "np.quantile": "use np.sort, and take places that are Python integers",
     "np.place": "use np.where(mask, value, x)",
     "np.put": "write `x = x.at[index].set(value)`",
     "np.put_along_axis": "write `x = x.at[index].set(value)`",
@@ -72,7 +74,8 @@ def refuse_branch(kind: str) -> NoReturn:
         )
     refuse(
         f"{kind}(...) needs the value of a traced array, which exists only when the program runs",
-        "Keep it an array (astype converts), or pass it as a static argument: what decides "
+        "Keep it an array (astype converts; np.sqrt takes one where math.sqrt does not), or pass "
+        "it as a static argument: what decides "
         "about shapes and loops must be a Python number that is not traced. If this is "
         "`buffer[i] = value`, collect the values and np.stack them, or write "
         "`buffer = ckpt.numpy.update(buffer, i, value)`.",

@@ -83,6 +83,14 @@ CASES = {
     ),
     "like shape": lambda x: (np.zeros_like(x, shape=(2,)), np.full_like(x, 1, shape=3)),
     "shape": lambda x: np.zeros(x.shape)[: x.ndim] + x.size + np.size(x, 1) + np.ndim(x) + x.nbytes,
+    "unstack": lambda x: np.unstack(x, axis=1),
+    "matrix_transpose": lambda x: (np.matrix_transpose(x), np.linalg.matrix_transpose(x)),
+    "kinds": lambda x: [x * np.iscomplexobj(x), x * np.isrealobj(x)],
+    "empty_like": lambda x: np.empty_like(x) * 0,
+    "new": lambda x: (np.zeros(3, like=x), np.ones((2, 1), int, like=x), np.full(2, 2.5, like=x)),
+    "new filled": lambda x: (np.full((2, 4), x[0, 0], like=x), np.full(2, x[0, 0, 1], int, like=x)),
+    "new others": lambda x: (np.eye(3, like=x), np.arange(4, like=x), np.empty(2, like=x) * 0),
+    "converted": lambda x: (np.asarray(x, like=x), np.array([1, 2], like=x), x + 1),
     "real": lambda x: (x.real, x.imag, np.real(x), x.conj()),
 }
 
