@@ -216,12 +216,6 @@ def _invert(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
 
 
 def _bits_to_uniform(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
-    bits = 24 if out is DType.F32 else 53
-    low = s.binary("and", v[0], s.const((1 << bits) - 1, v[0].dtype))
-    return s.binary("mul", s.cast(low, out), s.const(0.5**bits, out))
-
-
-def _bits_to_uniform(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
     bits = 24 if out is DType.F32 else 53  # as many as the float holds exactly
     low = s.binary("and", v[0], s.const((1 << bits) - 1, v[0].dtype))
     return s.binary("mul", s.cast(low, out), s.const(0.5**bits, out))
@@ -271,7 +265,6 @@ CODES: dict[str, Rule] = {
     **{name: _call(name) for name in ("erf", "erfc")},
     **{f"arc{name}": _call(f"a{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
     "arctan2": _call("atan2"),
-    "bits_to_uniform": _bits_to_uniform,
     "bits_to_uniform": _bits_to_uniform,
 }
 """Every code, by the name of its op."""

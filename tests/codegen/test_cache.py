@@ -1,21 +1,24 @@
 """The disk cache: what is damaged is rebuilt, what differs has another name, processes agree."""
 
+import os
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import ckpt.ops  # noqa: F401 (fills the registry)
-from ckpt.codegen import build, cache, compile
+from ckpt.codegen import build, cache
+from ckpt.codegen import compile as compiling
 from ckpt.codegen.kernels import MapKernel
 from ckpt.errors import CodegenError
 from ckpt.ir.op import OPS
 from ckpt.ir.types import DType, Type
 from tests.codegen.harness import executable, one_op
 
-KEPT = compile.Object(b"code", b"bitcode", "symbol")
+KEPT = compiling.Object(b"code", b"bitcode", "symbol")
 NEGATE = MapKernel("neg", (DType.F64,), DType.F64, 1, "11")
 
 
@@ -30,7 +33,7 @@ def folder(tmp_path, monkeypatch):
 def compiled(monkeypatch):
     """The kernels that are compiled from here on."""
     names = []
-    before = compile.compile_ir
+    before = compiling.compile_ir
     monkeypatch.setattr(
         build, "compile_ir", lambda name, text: (names.append(name), before(name, text))[1]
     )
@@ -114,9 +117,7 @@ for name in ("exp", "sin", "sum", "zero"):
 
 
 def test_processes_that_share_a_folder_agree(tmp_path):
-    import os
-
-    env = {**os.environ, "CKPT_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.getcwd()}
+    env = {**os.environ, "CKPT_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(Path.cwd())}
     started = [
         subprocess.Popen([sys.executable, "-c", SCRIPT], env=env, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -127,7 +128,7 @@ def test_processes_that_share_a_folder_agree(tmp_path):
         [sys.executable, "-c", SCRIPT], env=env, capture_output=True, text=True, check=True
     )
     assert said[0] == said[1] == third.stdout
-    assert said[0].count("[") == 8
+    assert said[0].count("\n") == 4
     names = [f.name for f in (tmp_path / "kernels").iterdir()]
     assert names
     assert all(n.endswith(".ckptobj") for n in names)
@@ -142,20 +143,20 @@ def test_progress_is_told_about_what_takes_long(folder, monkeypatch):
 
 
 def test_errors_carry_the_source():
-    with pytest.raises(CodegenError, match="not valid LLVM IR.*\n.*\n*define nonsense"):
-        compile.compile_ir("nonsense", "define nonsense")
+    with pytest.raises(CodegenError, match=r"(?s)not valid LLVM IR.*define nonsense"):
+        compiling.compile_ir("nonsense", "define nonsense")
 
     def kernel(record):
         return record.missing
 
     with pytest.raises(CodegenError, match="the source"):
-        compile.compile_function("kernel", kernel, "the source")
+        compiling.compile_function("kernel", kernel, "the source")
 
 
 def test_another_numba_is_refused(monkeypatch):
-    monkeypatch.setattr(compile.numba, "__version__", "0.99.0")
-    with pytest.raises(CodegenError, match="works with 0.61"):
-        compile.compile_ir("f", "")
+    monkeypatch.setattr(compiling.numba, "__version__", "0.99.0")
+    with pytest.raises(CodegenError, match=r"works with 0\.61"):
+        compiling.compile_ir("f", "")
 
 
 def test_results_of_kept_kernels_are_the_same_bits(folder, monkeypatch):

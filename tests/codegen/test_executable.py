@@ -92,12 +92,10 @@ def test_no_kernel_writes_outside_its_slots():
     lean._words[table.patched] = table.words[table.patched] + bases[table.buffers]
     random = np.random.default_rng(0)
     arena[:] = random.integers(0, 256, arena.size)
-    at = 0
     assert len(table.which) == len(plan.steps)  # one call each in this program
-    for step in plan.steps:
+    for at, step in enumerate(plan.steps):
         before = arena.copy()
         lean._run(lean._entries[at : at + 1].ctypes.data, 1)
-        at += 1
         allowed = np.zeros(arena.size, bool)
         for slot in (plan.slots[s] for s in step.writes):
             if slot.place.value == "arena":
@@ -194,16 +192,30 @@ def test_a_clone_has_an_arena_of_its_own(run):
     assert not np.may_share_memory(other._arena, run._arena)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "f(x: f64[0,3]) -> (f64[0,3], f64[3]) { y = sin x  a = exp y  z = sum[axes=(0,)] a  return y, z }",
-        "f(x: f64[]) -> (f64[]) { a = sin x  y = mul a 2.0:f64  return y }",
-        "f(x: f64[2,0], w: f64[0,3]) -> (f64[2,3]) { a = neg x  y = dot[contract=((1,),(0,)),batch=((),())] a w  return y }",
-        "f(x: f64[1,1,1]) -> (f64[1,1,1]) { a = exp x  y = permute[axes=(2,1,0)] a  z = neg y  return z }",
-        "f() -> (f64[]) { y = add 1.0:f64 2.0:f64  return y }",
-    ],
-)
+EMPTY_AND_SCALAR = [
+    """f(x: f64[0,3]) -> (f64[0,3], f64[3]) {
+      y = sin x
+      a = exp y
+      z = sum[axes=(0,)] a
+      return y, z
+    }""",
+    "f(x: f64[]) -> (f64[]) { a = sin x  y = mul a 2.0:f64  return y }",
+    """f(x: f64[2,0], w: f64[0,3]) -> (f64[2,3]) {
+      a = neg x
+      y = dot[contract=((1,),(0,)),batch=((),())] a w
+      return y
+    }""",
+    """f(x: f64[1,1,1]) -> (f64[1,1,1]) {
+      a = exp x
+      y = permute[axes=(2,1,0)] a
+      z = neg y
+      return z
+    }""",
+    "f() -> (f64[]) { y = add 1.0:f64 2.0:f64  return y }",
+]
+
+
+@pytest.mark.parametrize("text", EMPTY_AND_SCALAR)
 def test_empty_and_scalar_arrays(text):
     program = parse(text)
     arrays = [np.full(v.type.shape, 0.5) for v in program.ins]

@@ -35,8 +35,7 @@ def samples(name):
 
 
 def compare(name, got, want):
-    for g, w in zip(as_tuple(got), as_tuple(want), strict=True):
-        w = np.asarray(w)
+    for g, w in zip(as_tuple(got), map(np.asarray, as_tuple(want)), strict=True):
         if w.dtype.kind != "f" or name not in FUNCTIONS | SUMS:
             same(g, w)
             continue

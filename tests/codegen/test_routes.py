@@ -20,10 +20,8 @@ FIRST = {"pow": DType.I32, "remainder": DType.I64, "floor_divide": DType.F32}
 def maps():
     for name, cls in sorted(OPS.items()):
         wanted = FIRST.get(name, DType.F32)
-        found = []
-        for s in cls.samples():
-            if isinstance(s.op.lower(*s.ins), Map) and s.ins and s.ins[0].size:
-                found.append(s)
+        every = [s for s in cls.samples() if s.ins and s.ins[0].size]
+        found = [s for s in every if isinstance(s.op.lower(*s.ins), Map)]
         found.sort(key=lambda s: (not any(t.dtype is wanted for t in s.ins), -s.ins[0].ndim))
         if found:
             yield pytest.param(found[0], id=name)

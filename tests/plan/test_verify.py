@@ -144,7 +144,7 @@ def test_every_single_field_corruption_is_rejected():
 
 
 def moved_into_room(data, program, corruption):
-    """Whether a changed offset or slot gives a plan that also runs right: checked by brute force."""
+    """Whether a changed offset gives a plan that also runs right, by brute force."""
     path, _, wrong = corruption
     if path[-1] not in ("offset", "scratch_offset"):
         return False

@@ -1,0 +1,57 @@
+"""Devices from YAML: errors name the file and the key."""
+
+import pytest
+
+from ckpt.cost.device import Device, DeviceError
+
+GOOD = """\
+name: two
+flops_per_second: {f32: 2.0e9, f64: 1.0e9, i32: 1.0e9, i64: 1.0e9, bool: 1.0e9}
+bytes_per_second: 1.0e9
+capacity_bytes: 1024
+launch_seconds: 1.0e-6
+host_link: {bytes_per_second: 1.0e8, duplex: true}
+"""
+
+
+def test_the_built_in_device_has_every_rate():
+    device = Device.this()
+    assert device.name == "cpu"
+    assert device.flops_per_second["f32"] > device.flops_per_second["f64"] > 0
+
+
+def test_a_file_is_read_as_it_says(tmp_path):
+    path = tmp_path / "device.yaml"
+    path.write_text(GOOD)
+    device = Device.load(path)
+    assert device.capacity_bytes == 1024
+    assert device.host_link is not None
+    assert device.host_link.duplex
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        ("name: two\n", "", "name"),
+        ("1.0e-6", "-1", "launch_seconds"),
+        ("1.0e-6", "soon", "launch_seconds"),
+        ("capacity_bytes", "capacity", "capacity"),
+        ("duplex: true", "duplex: maybe", "host_link.duplex"),
+        ("f64: 1.0e9, ", "", "lacks f64"),
+        ("bool: 1.0e9", "bool: 1.0e9, f16: 1.0", "unknown 'f16'"),
+        ("bytes_per_second: 1.0e9\n", "bytes_per_second: .inf\n", "bytes_per_second"),
+        ("name: two", "name: [", "not YAML"),
+    ],
+)
+def test_errors_name_the_file_and_the_key(tmp_path, before, after, what):
+    assert before in GOOD
+    path = tmp_path / "device.yaml"
+    path.write_text(GOOD.replace(before, after, 1))
+    with pytest.raises(DeviceError, match=what) as caught:
+        Device.load(path)
+    assert "device.yaml" in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(DeviceError, match=r"nothing\.yaml"):
+        Device.load(tmp_path / "nothing.yaml")

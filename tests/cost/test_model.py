@@ -1,0 +1,60 @@
+"""Seconds of lets: the roofline, measurements in its place, and what identifies both."""
+
+import pytest
+
+import ckpt.ops  # noqa: F401 (fills the registry)
+from ckpt.cost.device import Device
+from ckpt.cost.model import CostModel, structural_key
+from ckpt.ir.op import OPS
+from ckpt.ir.text import parse
+
+DEVICE = Device(
+    name="toy",
+    flops_per_second={"f32": 100.0, "f64": 50.0, "i32": 10.0, "i64": 10.0, "bool": 10.0},
+    bytes_per_second=10.0,
+    launch_seconds=0.5,
+)
+PROGRAM = parse("""f(x: f32[10,10], w: f32[10,10]) -> (f32[10,10], f32[10,10]) {
+  y = dot[contract=((1,),(0,)),batch=((),())] x w
+  z = add x w
+  return y, z
+}""")
+
+
+def test_the_roofline_is_the_slower_of_work_and_traffic_plus_the_launch():
+    costs = CostModel(DEVICE)
+    dot, add = PROGRAM.eqns
+    assert costs.seconds(dot) == pytest.approx(1200 / 10 + 0.5)  # 2000 flops take 20 s
+    assert costs.seconds(add) == pytest.approx(1200 / 10 + 0.5)
+    fast = CostModel(DEVICE.model_copy(update={"bytes_per_second": 1e9}))
+    assert fast.seconds(dot) == pytest.approx(2000 / 100 + 0.5)
+
+
+def test_measurements_take_the_place_of_the_roofline():
+    dot, add = PROGRAM.eqns
+    costs = CostModel(DEVICE, {structural_key(dot): 7.0})
+    assert costs.seconds(dot) == 7.0
+    assert costs.seconds(add) == CostModel(DEVICE).seconds(add)
+
+
+def test_the_fingerprint_tells_devices_and_measurements_apart():
+    prints = {
+        CostModel(DEVICE).fingerprint,
+        CostModel(DEVICE, {"a": 1.0}).fingerprint,
+        CostModel(DEVICE, {"a": 2.0}).fingerprint,
+        CostModel(DEVICE.model_copy(update={"launch_seconds": 0.6})).fingerprint,
+    }
+    assert len(prints) == 4
+    assert CostModel(DEVICE).fingerprint == CostModel(DEVICE).fingerprint
+
+
+def test_every_primitive_has_a_price():
+    from ckpt.ir.program import Eqn, Var
+
+    costs = CostModel(DEVICE)
+    for cls in OPS.values():
+        for sample in cls.samples():
+            outs = sample.op.type(*(t.plain() for t in sample.ins))
+            made = outs if isinstance(outs, tuple) else (outs,)
+            eqn = Eqn(tuple(map(Var, made)), sample.op, tuple(map(Var, sample.ins)))
+            assert costs.seconds(eqn) >= DEVICE.launch_seconds
