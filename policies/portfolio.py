@@ -16,12 +16,15 @@ from policies.compact import compact_of
 from policies.cutbound import CutBound, CutBounder
 from policies.cutgrid import CutGrid
 from policies.decision import Decision, Status
-from policies.errors import Infeasible, InvalidDecision
+from policies.errors import Infeasible, InvalidDecision, Stopped
 from policies.evaluate import simulate
 from policies.floor import floor
 from policies.judge import judged
-from policies.lifetimes import to_pairs, to_sequence
-from policies.policy import Limits, Progress, Step, register
+from policies.lifetimes import first_unknown, to_pairs, to_sequence
+from policies.mincut import best_price
+from policies.ordering import always_between, permuted, search_order
+from policies.policy import Limits, Progress, Step, policy_named, register
+from policies.problem import Choice
 from policies.proving import StageRounds
 from policies.recompute_sets import SetSearch
 
@@ -193,7 +196,10 @@ def plan(
     best = Incumbent(compact, limits, progress, problem.calls)
     best.enough = enough if limits.time_seconds is None or warm else ENOUGH
     try:
-        _solve(best, problem.cache["bounder"], warm)
+        if compact.free_order:
+            _solve_free(best, problem, problem.cache["bounder"])
+        else:
+            _solve(best, problem, problem.cache["bounder"], warm)
     except KeyboardInterrupt:
         best.interrupted = True
         if best.sequence is None:
@@ -220,16 +226,69 @@ def plan(
     return decision, best.sequence
 
 
-def _solve(best: Incumbent, bounder: CutBounder, warm: Sequence[NDArray[np.int64]]) -> None:
-    """Run the engines, quick ones first."""
+def _solve_free(best: Incumbent, source: Problem, bounder: CutBounder) -> None:
+    """Search orders alone, then with recomputation on top of the given and the best order."""
+    problem = best.problem
+    if not problem.n:
+        best.offer(np.zeros(0, np.int64), "save all")
+        return
+    split = first_unknown(problem)
+    for task in (split - 1, split):
+        if bounds_hold(source) and 0 <= task < problem.n and always_between(problem, task):
+            value, _ = best_price(
+                bounder.network,
+                bounder.need(task),
+                bounder.weight(task),
+                bounder.room(task, problem.budget),
+                0.0,
+            )
+            best.prove(value, "min cut at one stage")
+    steps = max(200, 40_000_000 // (problem.n + len(problem.reads)) // 4)
+    steps = min(steps, 60_000)
+    order, excess = search_order(problem, best.limits.seed, steps)
+    for again, heat in enumerate((0.3, 0.02, 0.1, 0.6)):
+        best.work += 0.3 * best.limits.work / 5
+        if excess == 0 or best.left() <= 0:
+            break
+        other, less = search_order(problem, best.limits.seed + again + 1, steps, heat)
+        if less < excess:
+            order, excess = other, less
+    if excess == 0:
+        best.offer(order, "order search")
+    for one in (order, np.arange(problem.n, dtype=np.int64)):
+        if best.done():
+            return
+        fixed = permuted(problem, one)
+        rest = None if best.limits.time_seconds is None else 0.5 * max(0.0, best.left())
+        limits = Limits(rest, max(0, int((best.limits.work - best.work) / 2)), best.limits.seed)
+        inner = Incumbent(fixed, limits, None, best.calls)
+        inner.enough = best.enough
+        _solve(inner, source, CutBounder(fixed), ())
+        best.work += inner.work
+        if inner.sequence is not None:
+            best.offer(one[inner.sequence], "order search and recompute sets")
+
+
+def bounds_hold(problem: Problem) -> bool:
+    """Tell whether bounds on recomputation hold: nothing may leave for slow memory instead."""
+    if problem.link is None:
+        return True
+    return not any(Choice.OFFLOAD in problem.allowed(task) for task in problem.graph)
+
+
+def _solve(
+    best: Incumbent, source: Problem, bounder: CutBounder, warm: Sequence[NDArray[np.int64]]
+) -> None:
+    """Run the engines for a fixed order, quick ones first."""
     problem = best.problem
     baseline = bounder.moments.baseline
     everything = np.arange(problem.n, dtype=np.int64)
     if not problem.n or (bool(problem.hold.all()) and int(baseline.max()) <= problem.budget):
         best.offer(everything, "save all")
         return
+    rigorous = bounds_hold(source)
     bound = bounder.bound(problem.budget)
-    if not problem.free_order:
+    if rigorous:
         best.prove(bound.seconds, "min cut at one stage")
     natural = bounder.network.natural_price()
     price = 3.0 * (bound.price if bound.price > 0 else natural)
@@ -239,8 +298,11 @@ def _solve(best: Incumbent, bounder: CutBounder, warm: Sequence[NDArray[np.int64
         search.fill()
         _take(best, search, "warm start")
     starts = _starts(best, search, bounder, bound)
+    if rigorous and not best.done():
+        _special(best, source, search)
     stage = bound.task if bound.task >= 0 else int(np.argmax(baseline))
     proof = StageRounds(problem, bounder.moments, [stage])
+    proof.finished = not rigorous
     timed = best.limits.time_seconds is not None
     stale = round_ = 0
     while not best.done() and (timed or stale < 2):
@@ -257,6 +319,28 @@ def _solve(best: Incumbent, bounder: CutBounder, warm: Sequence[NDArray[np.int64
         if timed and stale > 2 and best.gap <= PLENTY and proof.finished:
             break
         round_ += 1
+
+
+def _special(best: Incumbent, source: Problem, search: SetSearch) -> None:
+    """Ask the exact engines for tiny graphs and for chains, if this is one."""
+    if source.first_order is None:
+        return
+    asked = ["chain"] if best.gap > PLENTY and 4 <= best.problem.n <= 1000 else []
+    if best.problem.n <= 7:
+        asked = ["exhaustive"]
+    place = {task: index for index, task in enumerate(best.problem.tasks)}
+    for name in asked:
+        try:
+            found = policy_named(name)(source, limits=best.limits)
+        except (Infeasible, Stopped) as error:
+            best.tell(f"{name}: {error}")
+            continue
+        sequence = np.array([place[task] for task in found.order], np.int64)
+        search.start(to_pairs(best.problem.n, sequence))
+        _take(best, search, name)
+        best.offer(sequence, name)
+        if found.status is Status.OPTIMAL and best.calls == 1:
+            best.prove(found.seconds - best.base, name)
 
 
 def _starts(
@@ -290,8 +374,6 @@ def _starts(
 
 def _provable(best: Incumbent, proof: StageRounds) -> bool:
     """Tell whether the stage program is small enough to be worth solving."""
-    if best.problem.free_order:
-        return False
     if best.limits.time_seconds is None:
         return proof.size <= 1600 and len(proof.stages) <= 4
     return proof.size <= 20_000
