@@ -379,4 +379,4 @@ def test_sinking_keeps_one_value_where_forward_mode_made_two():
       d: f64[8] = mul k c
       return z, d
     }""")
-    assert [e.outs[0].name for e in sink(joint).eqns] == ["y", "z", "c", "s", "k", "d"]
+    assert [e.outs[0].name for e in sink(joint).eqns] == ["y", "z", "s", "k", "c", "d"]
