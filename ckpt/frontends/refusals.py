@@ -74,9 +74,9 @@ def refuse_branch(kind: str) -> NoReturn:
         )
     refuse(
         f"{kind}(...) needs the value of a traced array, which exists only when the program runs",
-        "Keep it an array (astype converts; np.sqrt takes one where math.sqrt does not), or pass "
-        "it as a static argument: what decides "
-        "about shapes and loops must be a Python number that is not traced. If this is "
+        "Keep it an array (astype converts; np.sqrt takes one where math.sqrt does not), or, "
+        "where it decides about shapes or loops, make it part of the function by a closure or "
+        "functools.partial: numbers that are arguments are traced. If this is "
         "`buffer[i] = value`, collect the values and np.stack them, or write "
         "`buffer = ckpt.numpy.update(buffer, i, value)`.",
     )

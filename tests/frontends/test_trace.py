@@ -203,7 +203,7 @@ REFUSED = {
     "and": (lambda x: x[0, 0] and x[0, 1], TraceError, "cannot branch.*`&`"),
     "in": (lambda x: 3 in x, TraceError, "cannot branch"),
     "float": (lambda x: float(x[0, 0]), TraceError, r"float\(\.\.\.\).*astype"),
-    "int": (lambda x: int(x[0, 0]), TraceError, r"int\(\.\.\.\).*static argument"),
+    "int": (lambda x: int(x[0, 0]), TraceError, r"int\(\.\.\.\).*functools\.partial"),
     "complex": (lambda x: complex(x[0, 0]), TraceError, r"complex\(\.\.\.\)"),
     "range": (lambda x: range(x[0, 0]), TraceError, "operator.index"),
     "len": (lambda x: len(x[0, 0]), TraceError, "has no len"),
