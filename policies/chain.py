@@ -33,10 +33,10 @@ from policies.rebuild import made_bytes, price
 
 __all__ = ["chain"]
 
-CELLS = 20_000_000
+CELLS = 6_000_000
 MOST_SLOTS = 4000
 MOST_TASKS = 400
-TIGHTER = (1.0, 0.99, 0.97, 0.94, 0.9)
+TIGHTER = (1.0, 0.99, 0.96)
 
 
 @register("chain")
