@@ -1,5 +1,6 @@
 """What is measured of compiled steps: bytes, seconds side by side, and whether results agree."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -7,7 +8,6 @@ from typing import Any
 import numpy as np
 import optree
 
-import ckpt
 from ckpt import Budget, BudgetError, Executable, Plan, Step
 
 Array = np.ndarray[Any, Any]
@@ -85,29 +85,32 @@ def identical(left: Tree, right: Tree) -> bool:
     )
 
 
-def smallest_feasible(step_for: Any, args: tuple[Tree, ...]) -> tuple[Plan, Step]:
+def smallest_feasible(
+    step_for: Callable[[Budget], Step], args: tuple[Tree, ...], reserve: int = 0
+) -> tuple[Plan, Step]:
     """The plan of the smallest budget that is known to be feasible, and its step.
 
     A budget that cannot be met says which one can; the plan for that one is made, because what a
     policy counts and what an arena takes are two things.
 
     Args:
-        step_for: from a `Budget` to a `Step`.
+        step_for: compiles the step for a budget.
         args: of the step, or their specs.
+        reserve: bytes that every budget keeps for memory elsewhere.
 
     Raises:
         BudgetError: none was found.
     """
     need = 1
     for _ in range(_ATTEMPTS):
-        step = step_for(Budget(bytes=need))
+        step = step_for(Budget(bytes=need, reserve=reserve))
         try:
             return step.plan_for(*args), step
         except BudgetError as error:
             if error.min_bytes is None or error.min_bytes <= need:
                 raise
             need = error.min_bytes
-    raise ckpt.BudgetError(
+    raise BudgetError(
         f"no budget was met in {_ATTEMPTS} attempts; the last one was {need} bytes",
         lower_bound_bytes=need,
     )

@@ -158,18 +158,17 @@ def _carry_out(job: Job, news: News) -> tuple[Result, Plan]:
     parts = _parts(job)
     params, state = parts.params, parts.state
     batch = next(parts.batches)
-    budget = job.budget.budget()
 
     with news.phase("plan", "planning") as tell:
         tell(said="everything saved")
         all_saved = parts.training(None, "save_all")
         save_all_peak = all_saved.plan_for(params, state, *batch).peak_bytes
         tell(said="under the budget")
-        step = parts.training(budget, job.policy)
+        step = parts.training(job.budget.budget(save_all_peak), job.policy)
         plan = step.plan_for(params, state, *batch)
         tell(said="the smallest feasible budget")
         floor, _ = smallest_feasible(
-            lambda b: parts.training(b, job.policy), (params, state, *batch)
+            lambda b: parts.training(b, job.policy), (params, state, *batch), job.budget.reserve
         )
     console.print(str(plan), markup=False, highlight=False, soft_wrap=True)
     cap = plan.budget_bytes if plan.budget_bytes is not None else plan.peak_bytes
@@ -201,8 +200,9 @@ def _carry_out(job: Job, news: News) -> tuple[Result, Plan]:
         peak = prepared.peak_bytes()
         seconds, save_all_seconds = side_by_side(prepared, reference, job.repeat)
         same_step = identical(prepared.results, reference.results)
-        gradient = Prepared.of(parts.gradient(budget, job.policy), params, *batch)
         saved_gradient = Prepared.of(parts.gradient(None, "save_all"), params, *batch)
+        allowed = job.budget.budget(saved_gradient.executable.plan.peak_bytes)
+        gradient = Prepared.of(parts.gradient(allowed, job.policy), params, *batch)
         gradient.run()
         saved_gradient.run()
         same_gradient = identical(gradient.results, saved_gradient.results)

@@ -5,6 +5,7 @@ file, the line and the key.
 """
 
 import difflib
+import math
 import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -65,9 +66,16 @@ class BudgetConfig(Strict):
             raise ValueError("give exactly one of bytes, fraction and overhead")
         return self
 
-    def budget(self) -> policies.Budget:
-        """As the compiler takes it."""
-        return policies.Budget(**self.model_dump())
+    def budget(self, save_all_peak_bytes: int) -> policies.Budget:
+        """As the compiler takes it; a fraction becomes bytes, rounded down.
+
+        Args:
+            save_all_peak_bytes: of the plan that saves everything, without the reserve.
+        """
+        if self.fraction is None:
+            return policies.Budget(**self.model_dump())
+        cap = math.floor(self.fraction * (save_all_peak_bytes + self.reserve))
+        return policies.Budget(bytes=cap, reserve=self.reserve)
 
 
 def _expanded(given: Any) -> Any:

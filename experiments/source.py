@@ -113,11 +113,10 @@ class _Reader:
         self.scalars = yaml.constructor.SafeConstructor()
 
     def read(self, text: str) -> Document:
-        loader = yaml.SafeLoader(text)
         try:
             if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, yaml.SafeLoader)):
                 self.fail(Position(self.file, 1), (), "aliases (*name) are not read; use ref:")
-            node = loader.get_single_node()
+            node = yaml.compose(text, yaml.SafeLoader)
             self.positions[()] = Position(self.file, 1)
             value = None if node is None else self.build(node, ())
         except yaml.MarkedYAMLError as error:
@@ -126,8 +125,6 @@ class _Reader:
             raise ConfigError((at, "", f"not YAML: {error.problem or error.context}")) from None
         except yaml.YAMLError as error:
             raise ConfigError((Position(self.file, 1), "", f"not YAML: {error}")) from None
-        finally:
-            loader.dispose()
         return Document(value, self.positions)
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:

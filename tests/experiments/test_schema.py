@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from ckpt import Budget
 from experiments.models.load import load as load_for_planning
 from experiments.models.registry import MODELS
-from experiments.schema import load_job, load_model
+from experiments.schema import BudgetConfig, load_job, load_model
 from experiments.source import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -34,7 +35,7 @@ def test_a_good_job(tmp_path):
     read = load_job(job(tmp_path, GOOD))
     assert read.model.hidden == [8]
     assert read.training.optimizer.rate == 0.01
-    assert read.budget.budget().fraction == 0.5
+    assert read.budget.fraction == 0.5
     assert read.policy == "auto"
 
 
@@ -49,7 +50,20 @@ def test_a_good_job(tmp_path):
 )
 def test_budgets_as_people_write_them(tmp_path, given, field, value):
     text = GOOD.replace("budget:\n  fraction: 0.5\n", given)
-    assert getattr(load_job(job(tmp_path, text)).budget.budget(), field) == value
+    assert getattr(load_job(job(tmp_path, text)).budget, field) == value
+
+
+@pytest.mark.parametrize(
+    ("given", "budget"),
+    [
+        ({"bytes": "1kB"}, Budget(bytes=1000)),
+        ({"fraction": 0.4}, Budget(bytes=404)),
+        ({"fraction": 0.4, "reserve": 100}, Budget(bytes=444, reserve=100)),
+        ({"overhead": 0.1}, Budget(overhead=0.1)),
+    ],
+)
+def test_a_fraction_is_of_everything_alive_and_rounded_down(given, budget):
+    assert BudgetConfig.model_validate(given).budget(1011) == budget
 
 
 @pytest.mark.parametrize(
