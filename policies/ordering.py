@@ -173,7 +173,7 @@ def permuted(problem: Compact, order: NDArray[np.int64]) -> Compact:
     made = np.diff(problem.made_start)[order]
     made_start = np.concatenate([[0], np.cumsum(made)]).astype(np.int64)
     old = np.concatenate(
-        [np.arange(problem.made_start[t], problem.made_start[t + 1]) for t in order]
+        [np.arange(int(problem.made_start[t]), int(problem.made_start[t + 1])) for t in order]
         or [np.zeros(0, np.int64)]
     ).astype(np.int64)
     value = np.empty(len(old), np.int64)

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Incumbent", "auto", "plan"]
 
+LARGE = 5000
+"""Graphs with more tasks are left at a gap of PLENTY, whatever the time limit."""
+
 HEATS = (0.3, 1.0, 0.1, 3.0)
 """First temperatures of successive annealings, in mean seconds of a task."""
 
@@ -194,7 +197,8 @@ def plan(
     if "bounder" not in problem.cache:
         problem.cache["bounder"] = CutBounder(compact)
     best = Incumbent(compact, limits, progress, problem.calls)
-    best.enough = enough if limits.time_seconds is None or warm else ENOUGH
+    quick = limits.time_seconds is None or len(warm) > 0 or compact.n > LARGE
+    best.enough = enough if quick else ENOUGH
     try:
         if compact.free_order:
             _solve_free(best, problem, problem.cache["bounder"])

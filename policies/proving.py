@@ -2,6 +2,7 @@
 
 The first stage is that of the best min cut.  Each solution is expanded into a plan; if it fits, it
 is optimal; if not, the stage that is most over budget joins the program, and the bound rises.
+Stages far from those chosen come first; the dear transit rows join when none is left to add.
 
 Source: lazy rows are cutting planes: Dantzig, Fulkerson and Johnson, "Solution of a Large-Scale
 Traveling-Salesman Problem" (Operations Research, 1954); here whole stages are generated.
@@ -34,7 +35,9 @@ class StageRounds:
         """Start with the given stages."""
         self._problem = problem
         self._baseline = moments.baseline
-        self._program = StageProgram(problem, moments)
+        self._moments = moments
+        self._program = StageProgram(problem, moments, transit=False)
+        self._apart = max(2, problem.n // 50)
         self.stages = sorted(first)
         self.finished = False
 
@@ -58,10 +61,15 @@ class StageRounds:
         plan = lifetimes(self._problem, self._baseline, len(solution.pairs) + 8)
         replace_all(*plan.arrays, solution.pairs)
         over = np.flatnonzero(plan.peak > self._problem.budget)
-        fresh = over[~np.isin(over, self.stages)]
+        away = np.abs(over[:, None] - np.array(self.stages)[None, :])
+        away = away.min(axis=1, initial=self._problem.n)
+        far = over[away >= self._apart]
+        fresh = far if len(far) else over[away > 0]
         if len(fresh):
             worst = int(fresh[np.argmax(plan.peak[fresh])])
             self.stages = sorted([*self.stages, worst])
+        elif len(over) and not self._program.transit:
+            self._program = StageProgram(self._problem, self._moments, transit=True)
         else:
             self.finished = True
         return solution
