@@ -1,15 +1,10 @@
-"""`ckpt run`: this package's commands, added to `ckpt` by the entry-point group `ckpt.commands`."""
+"""`ckpt run`: this package's command, found by the entry-point group `ckpt.commands`."""
 
 from pathlib import Path
 
-from cyclopts import App
 
-app = App(name="experiments", help="Run experiments that YAML files describe.")
-
-
-@app.command
 def run(config: Path, /, *, out: Path | None = None) -> int:
-    """Run one job: train under a byte budget, measure what it takes, and write a run folder.
+    """Run one job from a YAML file: train under a byte budget and write a run folder.
 
     The folder holds result.json, plan.json, memory.png and loss.png, and appears whole or not at
     all.
