@@ -1,1 +1,16 @@
-"""codegen."""
+"""How a plan runs: kernels as data become machine code, called from a table.
+
+    Eqn ──calls──► kernels and records ──table──► one table per plan ──native──► one call per step
+                          │
+                          └──build──► LLVM IR (llvm_loops) or numba source (numba_source)
+                                      ──compile──► machine code, kept on disk (cache)
+
+A kernel is compiled once per structure (`kernels`): the scalar code, the number of axes after
+merging (`axes`), dtypes, and which strides are one or none. Sizes, strides and addresses stand in
+a record of 64-bit words that it is called with, so that the first run of a let and its
+recomputation are the same machine code under every plan. What a scalar code means is said once,
+in `scalar`, for both printers. `library` holds the hand-written kernels of single ops.
+
+`Executable` owns the arena and is what users call. Nothing else is allocated during a step but
+fresh results.
+"""

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ckpt.cost.scratch import scratch_bytes
-from ckpt.ir.program import Var
+from ckpt.ir.storage import in_place_operands
 from ckpt.plan.schedule import Place, Schedule
 
 Counts = np.ndarray[Any, np.dtype[np.int64]]
@@ -66,35 +66,16 @@ def live_ranges(schedule: Schedule) -> list[LiveRange]:
 def takes_over(schedule: Schedule, number: int) -> int | None:
     """The version whose memory result 0 of a step takes over, if there is one.
 
-    It is an operand that the op names (`Op.in_place`), stands in the arena, is read by no later
-    step, covers its whole buffer in the layout of the result, and is read by no other operand of
-    the let in another layout.
+    It is one that may be taken over (`storage.in_place_operands`), stands in the arena, and is
+    read by no later step.
     """
     step = schedule.steps[number]
     eqn = schedule.eqn(number)
     if not step.writes or schedule.versions[step.writes[0]].place is not Place.ARENA:
         return None
-    out = eqn.outs[0]
-    for k in eqn.op.in_place(*(x.type for x in eqn.ins)):
-        x = eqn.ins[k]
-        if not isinstance(x, Var):
-            continue
+    for k in in_place_operands(eqn, schedule.stored):
         old = schedule.versions[step.reads[k]]
-        layout = schedule.stored[x].layout
-        same = [
-            schedule.stored[y].layout
-            for y, read in zip(eqn.ins, step.reads, strict=True)
-            if isinstance(y, Var) and read == step.reads[k]
-        ]
-        if (
-            old.place is Place.ARENA
-            and old.last == number
-            and x.type.shape == out.type.shape
-            and layout.offset == 0
-            and layout.is_contiguous(x.type.shape)
-            and out.type.nbytes == x.type.nbytes == old.root.type.nbytes
-            and all(other == layout for other in same)
-        ):
+        if old.place is Place.ARENA and old.last == number:
             return step.reads[k]
     return None
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from ckpt.cost.scratch import scratch_bytes
 from ckpt.errors import PlanError
+from ckpt.ir.kernel import Map
 from ckpt.ir.program import Eqn, Program, Var
 from ckpt.ir.storage import Stored, is_view, storage
 from ckpt.ir.text import names_of
@@ -175,7 +176,11 @@ class _Memory:
             for k, x in enumerate(eqn.ins)
             if isinstance(x, Var) and step.reads[k] == read
         }
-        return len(set(layouts.values())) == 1 and any(
+        # Only a let that reads each element before it writes it may read the buffer twice.
+        elementwise = isinstance(eqn.op.lower(*(x.type for x in eqn.ins)), Map)
+        if len(layouts) > 1 and not (elementwise and len(set(layouts.values())) == 1):
+            return False
+        return any(
             k in allowed
             and layout.offset == 0
             and eqn.ins[k].type.shape == out.type.shape
