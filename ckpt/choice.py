@@ -14,7 +14,7 @@ from ckpt.cost.model import CostModel
 from ckpt.cost.scratch import scratch_bytes
 from ckpt.errors import BudgetError
 from ckpt.ir.program import Program, Var
-from ckpt.ir.storage import Stored, is_view, storage
+from ckpt.ir.storage import Stored, in_place_operands, is_view, storage
 from ckpt.ir.text import names_of
 from policies import (
     Budget,
@@ -127,8 +127,8 @@ def problem_of(
         made = [(v, owner[v]) for v in read if v in owner]
         taken = [
             stored[x].root
-            for k in eqn.op.in_place(*(x.type for x in eqn.ins))
-            if isinstance(x := eqn.ins[k], Var) and _may_take_over(x, eqn.outs[0], stored)
+            for k in in_place_operands(eqn, stored)
+            if isinstance(x := eqn.ins[k], Var)
         ]
         attributes: dict[str, object] = {}
         kinds = {pins[v].kind for v in eqn.outs if v in pins}
@@ -165,16 +165,6 @@ def problem_of(
 
 def _name(program: Program, let: int, v: Var) -> tuple[int, int]:
     return let, program.eqns[let].outs.index(v)
-
-
-def _may_take_over(x: Var, out: Var, stored: Mapping[Var, Stored]) -> bool:
-    """Whether an operand fills its whole buffer in the order in which the result is written."""
-    at = stored[x]
-    return (
-        at.root.type.nbytes == out.type.nbytes
-        and at.layout.offset == 0
-        and at.layout.is_contiguous(x.type.shape)
-    )
 
 
 def pins_of(program: Program, stored: Mapping[Var, Stored]) -> dict[Var, Pin]:

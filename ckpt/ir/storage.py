@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from ckpt.ir.kernel import Map
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn, Program, Var
 
@@ -32,6 +33,38 @@ def storage(program: Program) -> dict[Var, Stored]:
 def is_view(eqn: Eqn, stored: dict[Var, Stored]) -> bool:
     """Whether a let makes no buffer of its own and so never runs."""
     return bool(eqn.outs) and stored[eqn.outs[0]].root is not eqn.outs[0]
+
+
+def in_place_operands(eqn: Eqn, stored: dict[Var, Stored]) -> tuple[int, ...]:
+    """Operands whose buffer result 0 may take over, if nobody reads it afterwards.
+
+    Of those that the op names (`Op.in_place`): operands that fill their buffer in the order in
+    which the result is written, when no other operand looks into that buffer. An elementwise let
+    reads each element before it writes it, so there the same buffer may be read twice, in the
+    same layout.
+    """
+    found: list[int] = []
+    types = [x.type for x in eqn.ins]
+    for k in eqn.op.in_place(*types):
+        x = eqn.ins[k]
+        if not isinstance(x, Var):
+            continue
+        mine = stored[x]
+        fills = (
+            x.type.shape == eqn.outs[0].type.shape
+            and x.type.nbytes == eqn.outs[0].type.nbytes == mine.root.type.nbytes
+            and mine.layout.offset == 0
+            and mine.layout.is_contiguous(x.type.shape)
+        )
+        others = [
+            stored[y].layout
+            for i, y in enumerate(eqn.ins)
+            if i != k and isinstance(y, Var) and stored[y].root is mine.root
+        ]
+        elementwise = isinstance(eqn.op.lower(*types), Map)
+        if fills and (not others or (elementwise and all(y == mine.layout for y in others))):
+            found.append(k)
+    return tuple(found)
 
 
 def _view(eqn: Eqn, stored: dict[Var, Stored]) -> Stored | None:
