@@ -76,10 +76,10 @@ class Staged:
         """What is kept, what a call costs, and how far from the best that may be."""
         early, late = len(self.early.eqns), len(self.late.eqns)
         seconds, bound = self.decision.seconds, self.decision.bound_seconds
+        predicted = f"predicted {format_seconds(seconds)}, at least {format_seconds(bound)}"
         lines = [
             f"{early} lets early, {late} per call; {format_bytes(self.residual_bytes)} cross",
-            f"predicted {format_seconds(seconds)}, at least {format_seconds(bound)} within the "
-            + f"budget ({self.decision.status.value})",
+            f"{predicted} within the budget ({self.decision.status.value})",
         ]
         lines += [
             f"  {format_bytes(r.nbytes):>12}  {r.name}" + (f"  ({r.source})" if r.source else "")

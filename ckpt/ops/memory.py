@@ -18,18 +18,19 @@ def _moved(x: Type) -> Cost:
 class ToHost(Linear):
     """Copy a value to host memory.   f32[*s] -> f32[*s]@host."""
 
-    def type(self, x: Type) -> Type:
+    def type(self, *ins: Type) -> Type:
+        (x,) = ins
         require(x.space is Space.DEVICE, self, "the operand is on the host already", x)
         return replace(x, space=Space.HOST)
 
-    def impl(self, x: Array) -> Array:
-        return x.copy()
+    def impl(self, *ins: Array) -> Array:
+        return ins[0].copy()
 
-    def cost(self, x: Type) -> Cost:
-        return _moved(x)
+    def cost(self, *ins: Type) -> Cost:
+        return _moved(ins[0])
 
-    def lower(self, x: Type) -> Kernel:
-        del x
+    def lower(self, *ins: Type) -> Kernel:
+        del ins
         return Copy()
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
@@ -47,18 +48,19 @@ class ToHost(Linear):
 class ToDevice(Linear):
     """Copy a value back from host memory.   f32[*s]@host -> f32[*s]."""
 
-    def type(self, x: Type) -> Type:
+    def type(self, *ins: Type) -> Type:
+        (x,) = ins
         require(x.space is Space.HOST, self, "the operand is on the device already", x)
         return replace(x, space=Space.DEVICE)
 
-    def impl(self, x: Array) -> Array:
-        return x.copy()
+    def impl(self, *ins: Array) -> Array:
+        return ins[0].copy()
 
-    def cost(self, x: Type) -> Cost:
-        return _moved(x)
+    def cost(self, *ins: Type) -> Cost:
+        return _moved(ins[0])
 
-    def lower(self, x: Type) -> Kernel:
-        del x
+    def lower(self, *ins: Type) -> Kernel:
+        del ins
         return Copy()
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:

@@ -109,8 +109,8 @@ def test_a_training_step_is_one_program_under_one_budget():
     step = ckpt.compile(train, budget="1MiB")
     first, params, moments = step(PARAMS, zeros, X)
     grads = ckpt.grad(value)(PARAMS, X)
-    for k in PARAMS:
-        np.testing.assert_allclose(params[k], PARAMS[k] - 0.1 * grads[k], rtol=1e-12)
+    for k, before in PARAMS.items():
+        np.testing.assert_allclose(params[k], before - 0.1 * grads[k], rtol=1e-12)
     assert step(params, moments, X)[0] < first
     assert step.plan.budget_bytes == 2**20
 

@@ -24,7 +24,6 @@ from ckpt.ir.work import size, work, work_of
 from ckpt.simplify import simplify
 from ckpt.simplify.forget import forget
 from ckpt.simplify.sink import sink
-
 from tests.laws.oracles import difference, draw_inputs, inner, same_bits
 from tests.laws.strategies import choices, programs
 
@@ -61,7 +60,7 @@ def test_p1_deleting_one_dup_or_drop_is_rejected(f, data):
     assume(structural)
     at = data.draw(st.sampled_from(structural))
     removed = both.eqns[at]
-    names = {v: removed.ins[0] for v in removed.outs}
+    names = dict.fromkeys(removed.outs, removed.ins[0])
     eqns = tuple(
         Eqn(e.outs, e.op, tuple(names.get(x, x) if isinstance(x, Var) else x for x in e.ins))
         for i, e in enumerate(both.eqns)

@@ -1,6 +1,7 @@
 """The promise: one gradient bit for bit under every decision, and every peak within its budget."""
 
 import functools
+import itertools
 
 import numpy as np
 import pytest
@@ -151,7 +152,7 @@ def test_p19_a_looser_budget_is_never_slower_than_the_bound_of_a_tighter_one(fra
         except BudgetError:
             continue
         decisions.append(found)
-    for tight, loose in zip(decisions, decisions[1:], strict=False):
+    for tight, loose in itertools.pairwise(decisions):
         assert loose.bound_seconds <= tight.seconds * (1 + 1e-9)
 
 
