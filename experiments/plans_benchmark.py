@@ -116,7 +116,7 @@ def run(problem: Problem, name: str, fraction: float, seconds: float, note: str 
         )
         return
     print(
-        f"{label}  overhead {100 * found.overhead:9.4f} %  bound {100 * found.bound_overhead:9.4f} %"
+        f"{label}  overhead {100 * found.overhead:9.4f} % bound {100 * found.bound_overhead:9.4f} %"
         f"  gap {found.gap_points:7.4f} points {found.gap_percent:7.4f} %"
         f"  {time.perf_counter() - began:6.1f} s  {found.bound_engine} {note}",
         flush=True,
@@ -204,7 +204,8 @@ def exhaustive(count: int = 2000) -> None:
         proved += plan.bound_seconds >= best.seconds - slack
     print(
         f"{count} random graphs: {infeasible} infeasible, {met} optimal plans,"
-        f" {proved} tight bounds, {wrong} violations of bound <= optimum <= plan, {time.perf_counter() - began:.1f} s"
+        f" {proved} tight bounds, {wrong} violations of bound <= optimum <= plan,"
+        f" {time.perf_counter() - began:.1f} s"
     )
 
 

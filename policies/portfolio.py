@@ -311,7 +311,7 @@ def _solve(
     stale = round_ = 0
     while not best.done() and (timed or stale < 2):
         if not proof.finished and _provable(best, proof):
-            _prove(best, search, proof, 0.7 if stale > 1 else 0.2)
+            _prove(best, search, proof, 0.7 if proof.cut_short and best.gap < 0.05 else 0.2)
             if best.done():
                 break
         if best.sequence is None:

@@ -40,7 +40,7 @@ class StageRounds:
         self._apart = max(2, problem.n // 50)
         self.stages = sorted(first)
         self.finished = False
-        self._cut_short = 0
+        self.cut_short = 0
 
     @property
     def size(self) -> int:
@@ -58,8 +58,8 @@ class StageRounds:
         solution = self._program.solve(self.stages, seconds, nodes, below)
         if not solution.exact:
             # too little time: the same stages again with more, but not for ever
-            self._cut_short += 1
-            self.finished = self._cut_short > 2 or nodes is not None
+            self.cut_short += 1
+            self.finished = self.cut_short > 2 or nodes is not None
         if solution.pairs is None or not solution.exact:
             return solution
         plan = lifetimes(self._problem, self._baseline, len(solution.pairs) + 8)

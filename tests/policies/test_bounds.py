@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from policies import Infeasible, Limits, solve
+from policies import Infeasible, solve
 from policies.compact import compact_of
 from policies.cutbound import CutBounder, moments
 from policies.evaluate import memory_profile
