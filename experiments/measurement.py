@@ -1,5 +1,6 @@
 """What is measured of compiled steps: bytes, seconds side by side, and whether results agree."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -85,32 +86,72 @@ def identical(left: Tree, right: Tree) -> bool:
     )
 
 
-def smallest_feasible(
-    step_for: Callable[[Budget], Step], args: tuple[Tree, ...], reserve: int = 0
-) -> tuple[Plan, Step]:
-    """The plan of the smallest budget that is known to be feasible, and its step.
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """How small a budget can be.
 
-    A budget that cannot be met says which one can; the plan for that one is made, because what a
-    policy counts and what an arena takes are two things.
+    Attributes:
+        plan: of the smallest budget for which a plan was found.
+        step: its step.
+        lower_bound_bytes: no budget below this can be met: proved.
+    """
+
+    plan: Plan
+    step: Step
+    lower_bound_bytes: int
+
+
+def smallest_feasible(
+    step_for: Callable[[Budget], Step],
+    args: tuple[Tree, ...],
+    *,
+    reserve: int = 0,
+    probes: int = 5,
+    close: float = 1.03,
+) -> Floor:
+    """Search for the smallest budget that a policy can meet.
+
+    It begins with the budget that the policy itself names when it is asked for the impossible,
+    and halves the way from there to the proved bound, in ratio.
 
     Args:
         step_for: compiles the step for a budget.
         args: of the step, or their specs.
         reserve: bytes that every budget keeps for memory elsewhere.
+        probes: how many budgets are tried below the first that is met.
+        close: stop when what is met and what is not met differ by less than this factor.
 
     Raises:
         BudgetError: none was found.
     """
-    need = 1
+
+    def attempt(nbytes: int) -> tuple[Plan, Step]:
+        step = step_for(Budget(bytes=nbytes, reserve=reserve))
+        return step.plan_for(*args), step
+
+    need, bound = reserve + 1, 0
     for _ in range(_ATTEMPTS):
-        step = step_for(Budget(bytes=need, reserve=reserve))
         try:
-            return step.plan_for(*args), step
+            plan, step = attempt(need)
+            break
         except BudgetError as error:
+            bound = max(bound, error.lower_bound_bytes)
             if error.min_bytes is None or error.min_bytes <= need:
                 raise
             need = error.min_bytes
-    raise BudgetError(
-        f"no budget was met in {_ATTEMPTS} attempts; the last one was {need} bytes",
-        lower_bound_bytes=need,
-    )
+    else:
+        raise BudgetError(
+            f"no budget was met in {_ATTEMPTS} attempts; the last one was {need} bytes",
+            lower_bound_bytes=bound,
+        )
+    missed = bound
+    for _ in range(probes):
+        if plan.peak_bytes <= close * missed:
+            break
+        probe = math.isqrt(missed * plan.peak_bytes)
+        try:
+            plan, step = attempt(probe)
+        except BudgetError as error:
+            bound = max(bound, error.lower_bound_bytes)
+            missed = max(probe, bound)
+    return Floor(plan, step, bound)

@@ -136,7 +136,7 @@ def rows_of(file: Path, repeat: int, console: Console) -> list[Row]:
     with console.status(f"{file.stem}: everything saved") as status:
         subject = _Subject.of(file)
         status.update(f"{file.stem}: the smallest feasible budget")
-        floor, floor_step = smallest_feasible(subject.step, subject.args)
+        floor = smallest_feasible(subject.step, subject.args)
         rows = []
         for fraction in FRACTIONS:
             status.update(f"{file.stem}: {fraction:.0%}")
@@ -146,19 +146,19 @@ def rows_of(file: Path, repeat: int, console: Console) -> list[Row]:
             try:
                 step.plan_for(*subject.args)
             except BudgetError:
-                fixed = floor.input_bytes + floor.output_bytes
+                fixed = floor.plan.input_bytes + floor.plan.output_bytes
                 assert budget.bytes is not None
                 what = (
                     f"inputs and outputs alone take {format_bytes(fixed)}"
                     if fixed > budget.bytes
-                    else f"the smallest feasible budget is {format_bytes(floor.peak_bytes)}"
+                    else f"the smallest feasible budget is {format_bytes(floor.plan.peak_bytes)}"
                 )
                 note = f"{asked} is {format_bytes(budget.bytes)}, and {what}"
                 asked = f"floor + {HEADROOM - 1:.0%}"
-                step = subject.step(Budget(bytes=math.ceil(HEADROOM * floor.peak_bytes)))
+                step = subject.step(Budget(bytes=math.ceil(HEADROOM * floor.plan.peak_bytes)))
             rows.append(subject.row(asked, step, repeat, note))
         status.update(f"{file.stem}: the floor")
-        rows.append(subject.row("floor", floor_step, repeat))
+        rows.append(subject.row("floor", floor.step, repeat))
     return rows
 
 

@@ -23,7 +23,8 @@ class Result(BaseModel):
         arena_bytes, input_bytes, output_bytes: of the plan; with the reserve they are its peak.
         live_peak_bytes: of the plan, with no fragmentation.
         parameter_and_batch_bytes: parameters and one batch.
-        smallest_feasible_bytes: the smallest budget for which a plan was made.
+        smallest_feasible_bytes: the smallest budget for which a plan was found.
+        smallest_feasible_lower_bound_bytes: no budget below this can be met: proved.
         predicted_overhead: time for recomputation as a fraction of saving everything, as planned.
         measured_overhead: the same, from medians of steps run in turns.
         step_seconds, save_all_step_seconds: those medians.
@@ -55,6 +56,7 @@ class Result(BaseModel):
     live_peak_bytes: int
     parameter_and_batch_bytes: int
     smallest_feasible_bytes: int
+    smallest_feasible_lower_bound_bytes: int
     predicted_overhead: float
     measured_overhead: float
     step_seconds: float

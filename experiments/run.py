@@ -167,14 +167,18 @@ def _carry_out(job: Job, news: News) -> tuple[Result, Plan]:
         step = parts.training(job.budget.budget(save_all_peak), job.policy)
         plan = step.plan_for(params, state, *batch)
         tell(said="the smallest feasible budget")
-        floor, _ = smallest_feasible(
-            lambda b: parts.training(b, job.policy), (params, state, *batch), job.budget.reserve
+        floor = smallest_feasible(
+            lambda b: parts.training(b, job.policy),
+            (params, state, *batch),
+            reserve=job.budget.reserve,
         )
+        least = min(floor.plan.peak_bytes, plan.peak_bytes)
     console.print(str(plan), markup=False, highlight=False, soft_wrap=True)
     cap = plan.budget_bytes if plan.budget_bytes is not None else plan.peak_bytes
     console.print(
         f"budget {format_bytes(cap)} = {cap / save_all_peak:.1%} of the save-all peak "
-        f"{format_bytes(save_all_peak)}; smallest feasible {format_bytes(floor.peak_bytes)}",
+        f"{format_bytes(save_all_peak)}; smallest feasible {format_bytes(least)} "
+        f"({least / save_all_peak:.1%}), below {format_bytes(floor.lower_bound_bytes)} impossible",
         highlight=False,
         soft_wrap=True,
     )
@@ -228,7 +232,8 @@ def _carry_out(job: Job, news: News) -> tuple[Result, Plan]:
         output_bytes=plan.output_bytes,
         live_peak_bytes=plan.live_peak_bytes,
         parameter_and_batch_bytes=inputs,
-        smallest_feasible_bytes=floor.peak_bytes,
+        smallest_feasible_bytes=least,
+        smallest_feasible_lower_bound_bytes=floor.lower_bound_bytes,
         predicted_overhead=plan.overhead,
         measured_overhead=seconds / save_all_seconds - 1.0,
         step_seconds=seconds,

@@ -63,7 +63,8 @@ def test_the_result_keeps_the_promise(finished):
     result = Result.model_validate_json((folder / "result.json").read_text())
     assert result.measured_peak_bytes <= result.planned_peak_bytes <= result.budget_bytes
     assert result.budget_bytes <= 0.8 * result.save_all_peak_bytes
-    assert result.smallest_feasible_bytes <= result.budget_bytes
+    least = result.smallest_feasible_bytes
+    assert result.smallest_feasible_lower_bound_bytes <= least <= result.planned_peak_bytes
     assert result.gradient_measured_peak_bytes <= result.gradient_budget_bytes
     assert result.beyond_inputs_bytes == result.arena_bytes + result.output_bytes
     assert result.gradient_identical_to_save_all
