@@ -171,6 +171,7 @@ def _carry_out(job: Job, news: News) -> tuple[Result, Plan]:
             lambda b: parts.training(b, job.policy),
             (params, state, *batch),
             reserve=job.budget.reserve,
+            probes=3,
         )
         least = min(floor.plan.peak_bytes, plan.peak_bytes)
     console.print(str(plan), markup=False, highlight=False, soft_wrap=True)
