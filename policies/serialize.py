@@ -96,7 +96,7 @@ def problem_to_json(problem: Problem) -> str:
     graph: Any = problem.graph
     for task, data in graph.nodes(data=True):
         node: dict[str, Any] = {"id": _encode(task), "seconds": float(data["seconds"])}
-        node.update(_task_attributes(data))
+        node |= _task_attributes(data)
         node["values"] = [_value_to(value) for value in problem.values(task)]
         nodes.append(node)
     links: list[dict[str, Any]] = []
@@ -145,8 +145,7 @@ def problem_from_json(text: str, *, order: Literal["fixed", "free"] = "fixed") -
     graph: Any = nx.DiGraph()
     _read_nodes(graph, _list_of(document, "nodes"))
     _read_links(graph, _list_of(document, "links" if "links" in document else "edges"))
-    own = "format" in document
-    first: tuple[Hashable, ...] | None = None
+    own, first = "format" in document, None
     if order == "fixed":
         inner = document.get("graph")
         given = inner.get("order") if isinstance(inner, dict) and not own else None
@@ -268,9 +267,9 @@ def _parse(text: str) -> Any:
         raise InvalidProblem("not a problem: nested too deeply") from None
     except json.JSONDecodeError as error:
         raise InvalidProblem(f"not JSON, or cut short: {error}") from None
-    except InvalidProblem:
-        raise
     except ValueError as error:
+        if isinstance(error, InvalidProblem):
+            raise
         raise InvalidProblem(f"a number is too long to read: {error}") from None
 
 
