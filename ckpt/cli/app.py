@@ -44,7 +44,8 @@ def make_app() -> App:
         "MODEL is a YAML model configuration, a file.ir, or file.py:function whose module has "
         "example_inputs().",
         version=version,
-        default_parameter=Parameter(negative=()),
+        suppress_keyboard_interrupt=False,
+        default_parameter=Parameter(negative=(), show_default=_said),
         help_epilogue="`ckpt COMMAND --help` explains one command.",
     )
     for order, (name, (command, group)) in enumerate(OWN.items()):
@@ -56,6 +57,11 @@ def main(tokens: Sequence[str] | None = None) -> None:
     """Run the command line; exits with 0, with 1 after an error, with 2 after a usage error."""
     given = list(sys.argv[1:] if tokens is None else tokens)
     sys.exit(run(given))
+
+
+def _said(default: object) -> str | None:
+    """A default as the help page shows it: that nothing is given needs no words."""
+    return None if default is None or default is False else str(default)
 
 
 def with_plug_ins(app: App, tokens: Sequence[str]) -> App:

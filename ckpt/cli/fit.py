@@ -1,12 +1,23 @@
 """`ckpt fit`: the largest batch, length or depth that a budget holds."""
 
 from collections.abc import Callable
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from ckpt.cli.planning import Planning, budget_of, options
 from ckpt.errors import BudgetError, CkptError
+
+if TYPE_CHECKING:
+    from ckpt.api.step import Options
+    from ckpt.plan.plan import Plan
+
+QUICK = "greedy"
+"""The policy that looks for the neighbourhood of the answer."""
+
+GROWTH, CLOSE = 1.25, 0.01
+"""How the policy that was asked for goes on from there: by quarters, to within one in a hundred."""
 
 
 class FitError(CkptError, ValueError):
@@ -28,6 +39,9 @@ def fit(
 ) -> None:
     """Find the largest batch, length or depth that a budget holds, by planning alone.
 
+    A quick policy finds the neighbourhood, then --policy tries what is larger, until what fits
+    and what was found not to fit are within one in a hundred.
+
     Args:
         model: a YAML model configuration, or file.py:function.
         budget: bytes for everything alive during a step, such as 2GiB.
@@ -45,33 +59,41 @@ def fit(
     from ckpt.choice import format_bytes
     from ckpt.cli.model import load
     from ckpt.cli.news import news
-    from ckpt.plan.plan import Plan
 
     cap = budget_of(budget, reserve, None)
     if cap.bytes is None:
         raise FitError("give the budget in bytes, such as 2GiB: a fraction grows with the model")
     if step < 1 or max < step:
         raise FitError("--step must be at least 1, and --max at least --step")
-    plans: dict[int, Plan | BudgetError] = {}
+    plans: dict[int, Plan] = {}
+    limit, tried, refusal, refused = max // step, 0, "", None
     with news(f"tracing {model}") as said:
         told = options(planning, cap, said.step)
+        quick = replace(told, policy=QUICK if told.policy == "auto" else told.policy)
 
-        def fits(n: int) -> bool:
+        def plan_of(n: int, how: "Options") -> bool:
+            nonlocal tried, refusal, refused
             said.task(f"{over} = {n * step}")
+            tried += 1
             subject = load(model, gradient=not no_grad, changes={over: n * step})
             try:
-                plans[n] = subject.planned(told).plan
+                plans[n] = subject.planned(how).plan
             except BudgetError as error:
-                plans[n] = error
-            return isinstance(plans[n], Plan)
+                refusal, refused = str(error), n * step
+                return False
+            return True
 
-        best = largest(fits, max // step)
+        best = largest(lambda n: plan_of(n, quick), limit)
+        if quick != told:
+            start, refused = best, None
+            best = largest(
+                lambda n: plan_of(n, told), limit, known=start, growth=GROWTH, close=CLOSE
+            )
+            if best == start > 0:
+                plan_of(best, told)  # the same bytes in less time, perhaps
     if best == 0:
-        refused = plans[1]
-        raise FitError(f"not even {over} = {step} fits:\n{refused}")
+        raise FitError(f"not even {over} = {step} fits:\n{refusal}")
     plan = plans[best]
-    assert isinstance(plan, Plan)
-    tried = len(plans)
     if json:
         data = {
             "over": over,
@@ -79,39 +101,45 @@ def fit(
             "budget_bytes": cap.bytes,
             "peak_bytes": plan.peak_bytes,
             "overhead": plan.overhead,
+            "smallest_refused": refused,
             "plans_tried": tried,
-            "limited_by_max": best == max // step,
         }
         print(text.dumps(data, indent=1))
         return
-    limit = ", the largest that was to be tried (--max)" if best == max // step else ""
+    if refused is None:
+        beyond = f"{limit * step} is the largest that was to be tried (--max)"
+    else:
+        beyond = f"no plan was found for {refused}"
     print(
-        f"{over} = {best * step} fits {format_bytes(cap.bytes)}{limit}: peak "
-        f"{format_bytes(plan.peak_bytes)}, {100 * plan.overhead:.1f} % of time to recompute "
-        f"({tried} plans tried)"
+        f"{over} = {best * step} fits {format_bytes(cap.bytes)}: peak "
+        f"{format_bytes(plan.peak_bytes)}, {100 * plan.overhead:.1f} % of time to recompute\n"
+        f"{beyond}; {tried} plans tried"
     )
 
 
-def largest(fits: Callable[[int], bool], limit: int) -> int:
-    """The largest n from 1 to a limit that fits, if all smaller ones do; 0 if not even 1 does.
+def largest(
+    fits: Callable[[int], bool], limit: int, *, known: int = 0, growth: float = 2, close: float = 0
+) -> int:
+    """The largest n up to a limit that fits, if all smaller ones do; `known` if none above it does.
 
-    Doubles until one does not fit, then halves the gap.
+    Args:
+        fits: asked about numbers above `known` only, never twice about one.
+        limit: the largest number to ask about.
+        known: fits already.
+        growth: how fast to look for one that does not fit, before halving the gap to it.
+        close: stop when the gap is at most this fraction of what fits.
 
     >>> largest(lambda n: n <= 37, 1000), largest(lambda n: False, 8), largest(lambda n: True, 9)
     (37, 0, 9)
     """
-    good, bad = 0, limit + 1
-    n = 1
-    while n < bad:
+    good, bad = known, limit + 1
+    while good < limit < bad:
+        n = min(max(good + 1, int(good * growth)), limit)
         if fits(n):
-            good, n = n, n * 2
+            good = n
         else:
             bad = n
-    if bad > limit and good < limit and n > limit:
-        if fits(limit):
-            return limit
-        bad = limit
-    while bad - good > 1:
+    while bad - good > max(1, close * good):
         middle = (good + bad) // 2
         if fits(middle):
             good = middle
