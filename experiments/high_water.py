@@ -45,7 +45,7 @@ def high_water(config_file: str, plan_file: str) -> dict[str, int]:
     config = load_model(config_file)
     model = MODELS[config.model]
     args = (model.init(config, 0), *model.batch(config, 0))
-    step = ckpt.value_and_grad(model.make_loss(config))
+    step = ckpt.value_and_grad(model.make_loss(config), policy="save_all")  # for its program alone
     compiled = step.compiled_for(*args)
     arrays = [*map(np.asarray, [*optree.tree_leaves(args), *compiled.traced.constants])]
     warm = Executable.from_plan_file(compiled.joint.program, plan_file)

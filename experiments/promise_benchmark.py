@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 import ckpt
-from ckpt import Budget, BudgetError, Step
+from ckpt import Budget, BudgetError, Limits, Step
 from ckpt.cli.files import write_text
 from experiments.measurement import Prepared, identical, side_by_side, smallest_feasible
 from experiments.models.registry import MODELS
@@ -33,6 +33,8 @@ CONFIGS = (Path("configs/models/gpt.yaml"), Path("configs/models/resnet.yaml"))
 FRACTIONS = (0.8, 0.6, 0.4)
 HEADROOM = 1.05
 """Where a fraction cannot be met, this many times the smallest feasible budget is taken."""
+
+_WIDTH = 130
 
 app = App(name="promise_benchmark", help=__doc__)
 
@@ -86,22 +88,23 @@ class _Subject:
     loss: Any
     args: tuple[Any, ...]
     reference: Prepared
+    limits: Limits
 
     @staticmethod
-    def of(file: Path) -> "_Subject":
+    def of(file: Path, limits: Limits) -> "_Subject":
         config = load_model(file)
         model = MODELS[config.model]
         args = (model.init(config, 0), *model.batch(config, 0))
         loss = model.make_loss(config)
         saved = ckpt.value_and_grad(loss, policy="save_all")
-        return _Subject(file, loss, args, Prepared.of(saved, *args))
+        return _Subject(file, loss, args, Prepared.of(saved, *args), limits)
 
     @property
     def save_all_bytes(self) -> int:
         return self.reference.executable.plan.peak_bytes
 
     def step(self, budget: Budget) -> Step:
-        return ckpt.value_and_grad(self.loss, budget=budget)
+        return ckpt.value_and_grad(self.loss, budget=budget, limits=self.limits)
 
     def row(self, asked: str, step: Step, repeat: int, note: str = "") -> Row:
         """Run a step that has a plan, and measure."""
@@ -131,10 +134,10 @@ class _Subject:
         )
 
 
-def rows_of(file: Path, repeat: int, console: Console) -> list[Row]:
+def rows_of(file: Path, limits: Limits, repeat: int, console: Console) -> list[Row]:
     """Every budget for one model."""
     with console.status(f"{file.stem}: everything saved") as status:
-        subject = _Subject.of(file)
+        subject = _Subject.of(file, limits)
         status.update(f"{file.stem}: the smallest feasible budget")
         floor = smallest_feasible(subject.step, subject.args)
         rows = []
@@ -196,23 +199,28 @@ def table_of(rows: list[Row]) -> Table:
 
 
 @app.default
-def benchmark(*configs: Path, out: Path = Path("runs/promise.json"), repeat: int = 7) -> int:
+def benchmark(
+    *configs: Path, out: Path = Path("runs/promise.json"), repeat: int = 7, work: int = 20_000
+) -> int:
     """Measure, print a table and write JSON.
 
     Args:
         configs: model configurations; by default the GPT and the ResNet.
         out: the JSON file.
         repeat: how often steps are timed, in turns with saving everything.
+        work: how much work a policy may do for one plan, in the units of `ckpt.Limits`.
 
     Returns:
         0, or 1 when a promise was broken.
     """
     console = Console()
     out.parent.mkdir(parents=True, exist_ok=True)
-    rows = [row for file in configs or CONFIGS for row in rows_of(file, repeat, console)]
-    console.print(table_of(rows))
+    limits = Limits(work=work)
+    rows = [r for file in configs or CONFIGS for r in rows_of(file, limits, repeat, console)]
+    wide = Console(width=max(console.width, _WIDTH))  # a table that is cut off says nothing
+    wide.print(table_of(rows))
     for note in dict.fromkeys(f"{r.model}: {r.note}" for r in rows if r.note):
-        console.print(note, highlight=False)
+        console.print(note, highlight=False, soft_wrap=True)
     report = {
         "rows": [{**asdict(r), "kept": r.kept} for r in rows],
         "versions": versions(),
