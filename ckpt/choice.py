@@ -275,9 +275,24 @@ def running_order(decision: Decision) -> tuple[int, ...]:
     return tuple(event for event in decision.order if isinstance(event, int))
 
 
-def choices_of(decision: Decision) -> dict[int, str]:
-    """What was decided for each let, by id: "save", "recompute" or "offload"."""
-    return {let: c.value for let, c in decision.choice.items() if isinstance(let, int)}
+def choices_of(program: Program, decision: Decision, n_known: int) -> dict[int, str]:
+    """What was decided where there was something to decide, by let id.
+
+    A let that runs again, or travels, says so; of the rest, those of the primal half whose result
+    waits for a reader in the other half are saved. What is read at once and dies was no question.
+    """
+    stored = storage(program)
+    late = {
+        stored[x].root for e in program.eqns[n_known:] for x in e.ins if isinstance(x, Var)
+    }
+    found: dict[int, str] = {}
+    for let, choice in decision.choice.items():
+        if not isinstance(let, int):
+            continue
+        waits = let < n_known and any(v in late for v in program.eqns[let].outs)
+        if choice is not Choice.SAVE or waits:
+            found[let] = choice.value
+    return found
 
 
 def budget_error(program: Program, error: Infeasible) -> BudgetError:

@@ -215,7 +215,7 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
                     bound_seconds=bound,
                     peak_bytes=decision.peak_bytes,
                 ),
-                choices=choices_of(decision),
+                choices=choices_of(joint.program, decision, joint.n_known),
                 budget_bytes=cap,
                 reserve_bytes=options.budget.reserve,
             )

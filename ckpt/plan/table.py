@@ -9,7 +9,7 @@ from rich.table import Table
 from ckpt.plan.plan import Plan
 
 ROWS = 40
-"""Lets shown at most: those that run again first, then the largest."""
+"""Lets shown at most: those that run again first, then those that are saved, the largest first."""
 
 
 def table(plan: Plan, rows: int = ROWS) -> str:
@@ -17,7 +17,9 @@ def table(plan: Plan, rows: int = ROWS) -> str:
     when: dict[int, list[int]] = {}
     for number, step in enumerate(plan.steps):
         when.setdefault(step.let, []).append(number)
-    shown = sorted(when, key=lambda i: (len(when[i]) == 1, -plan.lets[i].nbytes, i))[:rows]
+    # Where it is known what was a question, only questions are shown.
+    asked = [i for i in when if plan.lets[i].choice or len(when[i]) > 1] or list(when)
+    shown = sorted(asked, key=lambda i: (len(when[i]) == 1, -plan.lets[i].nbytes, i))[:rows]
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("let", "op", "choice", "runs", "at steps"):
         grid.add_column(name, no_wrap=True)
@@ -33,10 +35,12 @@ def table(plan: Plan, rows: int = ROWS) -> str:
         grid.add_row(*cells, size(let.nbytes), seconds, let.source)
     out = StringIO()
     Console(file=out, width=120, color_system=None).print(grid)
-    hidden = len(when) - len(shown)
     lines = [out.getvalue().rstrip()]
+    hidden, soon = len(asked) - len(shown), len(when) - len(asked)
     if hidden:
-        lines.append(f"... and {hidden} more lets that run")
+        lines.append(f"... and {hidden} more that are saved or run again")
+    if soon:
+        lines.append(f"... and {soon} whose results are read soon after they are made")
     return "\n".join([*lines, "", *_totals(plan)])
 
 
