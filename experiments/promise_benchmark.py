@@ -160,9 +160,21 @@ def rows_of(file: Path, limits: Limits, repeat: int, console: Console) -> list[R
                 asked = f"floor + {HEADROOM - 1:.0%}"
                 step = subject.step(Budget(bytes=math.ceil(HEADROOM * floor.plan.peak_bytes)))
             rows.append(subject.row(asked, step, repeat, note))
+            _say(rows[-1], console)
         status.update(f"{file.stem}: the floor")
         rows.append(subject.row("floor", floor.step, repeat))
+        _say(rows[-1], console)
     return rows
+
+
+def _say(row: Row, console: Console) -> None:
+    """One line as soon as a row is there: all of them take minutes."""
+    console.print(
+        f"{row.model}, {row.asked}: {format_bytes(row.measured_bytes)} measured of "
+        f"{format_bytes(row.budget_bytes)}, {row.measured_overhead:+.1%} time",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _fresh_process(config: Path, plan: Path) -> int:
