@@ -126,13 +126,15 @@ def smallest_feasible(subject: Subject, options: Options) -> tuple[int, int]:
     """The smallest budget known to be feasible, and a bound below which none is.
 
     Asking for nothing at all makes the planner say both; a few more questions settle what the
-    placement in an arena adds.
+    placement in an arena adds. They go to the policy that drops values until it fits, whatever the
+    curve is of.
     """
+    quick = replace(options, policy="greedy")
     asked, floor = 0, 0
     for _ in range(_TRIES):
         try:
             planned = subject.planned(
-                replace(options, budget=replace(_reserve(options), bytes=asked))
+                replace(quick, budget=replace(_reserve(options), bytes=asked))
             )
         except BudgetError as error:
             floor = max(floor, error.lower_bound_bytes)
