@@ -18,6 +18,7 @@ from ckpt.choice import (
     Status,
     choices_of,
     decide,
+    format_bytes,
     running_order,
 )
 from ckpt.codegen.executable import Executable
@@ -192,15 +193,20 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
     uncapped = budget == Budget(reserve=budget.reserve)
     bound = None  # of the budget that was asked for: what less memory costs proves nothing about it
     for _ in range(_FRAGMENTATION_TRIES):
-        decision = decide(
-            joint.program,
-            costs,
-            budget,
-            policy=options.policy,
-            n_known=joint.n_known,
-            limits=options.limits,
-            progress=options.progress,
-        )
+        try:
+            decision = decide(
+                joint.program,
+                costs,
+                budget,
+                policy=options.policy,
+                n_known=joint.n_known,
+                limits=options.limits,
+                progress=options.progress,
+            )
+        except BudgetError:
+            if placed_over is None:
+                raise
+            break
         cap = placed_over.budget_bytes if placed_over else decision.budget_bytes
         cap = None if uncapped else cap
         bound = decision.bound_seconds if bound is None else bound
@@ -222,15 +228,23 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
         except BudgetError as error:
             if error.min_bytes is None or cap is None:
                 raise
-            placed_over = _Over(cap, error)
-            asked = budget.bytes if placed_over and budget.bytes is not None else cap
-            budget = Budget(
-                bytes=max(asked - (error.min_bytes - cap), 0), reserve=options.budget.reserve
-            )
+            if placed_over is None or error.min_bytes < (placed_over.error.min_bytes or 0):
+                placed_over = _Over(cap, error)
+            # Less than this order needs, so that the next one differs.
+            over = error.min_bytes - cap
+            budget = Budget(bytes=max(decision.peak_bytes - over, 0), reserve=budget.reserve)
             continue
         return Compiled(traced, joint, decision, plan)
     assert placed_over is not None
-    raise placed_over.error
+    least = placed_over.error.min_bytes or 0
+    raise BudgetError(
+        f"no plan fits {format_bytes(placed_over.budget_bytes)} once its values have their places: "
+        f"{placed_over.error}\n"
+        f"Raise the budget to {format_bytes(least)} ({least} bytes), which is known to work.",
+        min_bytes=least,
+        lower_bound_bytes=placed_over.error.lower_bound_bytes,
+        witness=placed_over.error.witness,
+    )
 
 
 def _status(decision: Decision, bound_seconds: float) -> str:
