@@ -25,7 +25,9 @@ def signature(arguments: Arguments) -> Hashable:
                 f"an argument of type {type(leaf).__name__} is neither an array or number to "
                 "trace, nor a hashable static value; pass arrays, or close over it"
             ) from None
-    return arguments.treedef, arguments.types, arguments.weak, arguments.statics
+    # equal values of different types, as True and an IntEnum of 1, are not the same program
+    statics = tuple((type(leaf), leaf) for leaf in arguments.statics)
+    return arguments.treedef, arguments.types, arguments.weak, statics
 
 
 def arrays_of(arguments: Arguments) -> list[Array]:

@@ -25,6 +25,7 @@ from ckpt.codegen.executable import Executable
 from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
 from ckpt.errors import ArgumentError, BudgetError
+from ckpt.frontends.arguments import NAMESPACE
 from ckpt.frontends.numpy import Traced, emit_program, has_tracer, take_apart, trace
 from ckpt.frontends.tracing import current
 from ckpt.plan.place import place
@@ -63,7 +64,9 @@ class Step:
     """A function with a byte budget. Call it as the function that it was made of.
 
     The first call with new shapes or dtypes traces, plans and compiles; later ones run. Several
-    threads may call one Step; they take turns.
+    threads may call one Step; they take turns. Everything that changes from call to call has to be
+    an argument: the function itself runs only while it is traced, so what it closes over is not
+    looked up again, and what it computes from that alone is as it was then.
 
     Attributes:
         plan: the plan of the signature that was used last.
@@ -92,17 +95,23 @@ class Step:
             args: as the function takes them: pytrees of arrays and numbers.
             out: a pytree like the result, of writable contiguous arrays to receive it; by
                 default results are fresh arrays.
-            kwargs: likewise.
+            kwargs: as the function takes them.
 
         Raises:
             TraceError, UnsupportedOpError: the function cannot be traced; names its line.
             BudgetError: no plan fits; says the smallest budget that does.
-            ArgumentError: an `out` array has the wrong type, or shares memory.
+            ArgumentError: an `out` array has the wrong type, or shares memory; or `out` is not
+                like the result, or given inside a function that is traced.
         """
         if current() is not None:
             traced = trace(self._f, args, kwargs)
             leaves = [*traced.arguments.values, *traced.constants]
             if any(map(has_tracer, leaves)):
+                if out is not None:
+                    raise ArgumentError(
+                        f"out= of {self.__name__} is given inside a traced function, where "
+                        "nothing runs yet; give out= to the outermost call"
+                    )
                 return self._collect(traced, emit_program(self._derive(traced).program, leaves))
         compiled = self._compile(args, kwargs)
         arrays = arrays_of(take_apart(self._f, args, kwargs))
@@ -167,11 +176,25 @@ class Step:
     def _buffers(self, compiled: Compiled, out: Any) -> list[Any] | None:
         if out is None:
             return None
-        buffers = optree.tree_leaves(out)
-        wanted = len(compiled.joint.program.outs)
-        if len(buffers) != wanted:
-            raise ArgumentError(f"out has {len(buffers)} arrays; the result has {wanted}")
+        results = [v.type for v in compiled.joint.program.outs]
+        wanted = self._collect(compiled.traced, [_Place(i) for i in range(len(results))])
+        places, like = optree.tree_flatten(wanted, namespace=NAMESPACE)
+        given, treedef = optree.tree_flatten(out, namespace=NAMESPACE)
+        if treedef != like:
+            raise ArgumentError(f"out is {treedef}, but the result is {like}")
+        # what the caller does not get, as the value when only gradients are asked for, goes nowhere
+        buffers: list[Any] = [np.empty(t.shape, t.dtype.numpy) for t in results]
+        for where, buffer in zip(places, given, strict=True):
+            if isinstance(where, _Place):
+                buffers[where.result] = buffer
         return buffers
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Stands in the result of a step for one result of its program."""
+
+    result: int
 
 
 def result_of(traced: Traced, results: Sequence[Any]) -> Any:

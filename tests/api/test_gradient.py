@@ -1,5 +1,6 @@
 """value_and_grad, grad and compile as a user meets them."""
 
+import enum
 import threading
 
 import numpy as np
@@ -142,6 +143,37 @@ def test_results_are_fresh_or_the_callers():
     np.testing.assert_array_equal(grad_buffer, 2 * np.ones(3))
 
 
+def test_out_is_like_the_result_of_whatever_entry_point():
+    gradient = np.empty(3)
+    returned = ckpt.grad(lambda x: np.sum(x * x))(np.ones(3), out=gradient)
+    assert returned is gradient
+    np.testing.assert_array_equal(gradient, 2 * np.ones(3))
+    # gradients in the order of argnums, not in that of the arguments
+    step = ckpt.value_and_grad(lambda a, b: np.sum(a * b * b), argnums=(1, 0))
+    of_b, of_a = np.empty(3), np.empty(3)
+    step(np.full(3, 2.0), np.full(3, 3.0), out=(np.empty(()), (of_b, of_a)))
+    np.testing.assert_array_equal(of_b, np.full(3, 12.0))
+    np.testing.assert_array_equal(of_a, np.full(3, 9.0))
+
+
+def test_out_of_another_structure_is_refused():
+    step = ckpt.value_and_grad(lambda p: np.sum(p["a"] * p["b"]))
+    p = {"a": np.ones(3), "b": np.ones(3)}
+    with pytest.raises(ckpt.ArgumentError, match="but the result is"):
+        step(p, out=(np.empty(()), np.empty(3), np.empty(3)))
+    with pytest.raises(ckpt.ArgumentError, match="outermost"):
+        ckpt.compile(lambda x: ckpt.grad(np.sum)(x, out=np.empty(3)))(np.ones(3))
+
+
+def test_static_values_that_are_equal_and_differ_in_type():
+    class Mode(enum.IntEnum):
+        ONE = 1
+
+    step = ckpt.compile(lambda x, flag: x * (2.0 if flag is True else 3.0))
+    assert float(step(np.float64(1.0), True)) == 2.0
+    assert float(step(np.float64(1.0), Mode.ONE)) == 3.0
+
+
 def test_inputs_of_any_layout():
     f = ckpt.grad(lambda x: np.sum(np.sin(x)))
     x = np.arange(12.0).reshape(3, 4)
@@ -227,4 +259,10 @@ def test_wrong_units_are_refused(text):
 
 @pytest.mark.parametrize("text", ["64MB", "1.5GiB", 10**6, "0.9x"])
 def test_units_are_understood(text):
-    assert ckpt.value_and_grad(value, budget=text).plan_for(PARAMS, X).peak_bytes > 0
+    def deep(x):
+        for _ in range(6):
+            x = np.tanh(x)
+        return np.sum(x)
+
+    step = ckpt.value_and_grad(deep, budget=text)
+    assert step.plan_for(ckpt.Spec((4096,))).peak_bytes > 0
