@@ -10,7 +10,7 @@ import optree
 from ckpt.ad.forward import jvp as forward
 from ckpt.ad.unzip import Choose, partial_eval, save
 from ckpt.api.derive import prepared, pullback_of, tangent_halves
-from ckpt.api.evaluate import evaluate
+from ckpt.api.evaluate import evaluate, fresh
 from ckpt.api.signature import arrays_of
 from ckpt.api.step import result_of
 from ckpt.choice import Budget, Choice, Decision, decide
@@ -165,7 +165,8 @@ def vjp(
         ]
         late = iter(evaluate(halves.late, [*residuals, *cts]))
         backs = iter(
-            by_position[i] if i in by_position else next(late)
+            # what hangs on no cotangent was made early: each call gets its own
+            fresh(by_position[i]) if i in by_position else next(late)
             for i in range(n_outs, len(joint.program.outs))
         )
         by_leaf = [next(backs) if w else None for w in wrt][: len(traced.in_types)]

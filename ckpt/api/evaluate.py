@@ -4,6 +4,8 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ckpt.choice import running_lets
 from ckpt.codegen.executable import Executable
 from ckpt.cost.device import Device
@@ -31,3 +33,8 @@ def evaluate(program: Program, values: Sequence[Any]) -> Sequence[Any]:
         plan = place(ready, running_lets(ready), costs=CostModel(Device.this()))
         executable = _EXECUTABLES[program] = Executable(ready, plan)
     return executable(*values)
+
+
+def fresh(result: Any) -> Any:
+    """A result that was computed once, for one more caller, who may keep and change it."""
+    return result.copy() if isinstance(result, np.ndarray) else result

@@ -13,7 +13,7 @@ import numpy as np
 from ckpt.ad.unzip import partial_eval as split
 from ckpt.api.derivatives import chooser
 from ckpt.api.derive import prepared
-from ckpt.api.evaluate import evaluate
+from ckpt.api.evaluate import evaluate, fresh
 from ckpt.api.signature import arrays_of, positions
 from ckpt.api.step import result_of
 from ckpt.choice import Budget, Decision, decide_stages, format_bytes, format_seconds
@@ -110,7 +110,9 @@ class Staged:
             unknown = self._leaves(args, kwargs, wanted=False)
             found = iter(evaluate(self.late, [*residuals, *unknown]))
             n_outs = len(self.traced.program.outs)
-            leaves = [early_outs[i] if i in early_outs else next(found) for i in range(n_outs)]
+            leaves = [
+                fresh(early_outs[i]) if i in early_outs else next(found) for i in range(n_outs)
+            ]
             return result_of(self.traced, leaves)
 
         return late
@@ -122,13 +124,24 @@ class Staged:
         where = positions(traced)
         mine = [p for p, i in zip(where, inside, strict=True) if i]
         slots = list(dict.fromkeys(p for p in mine if isinstance(p, int)))
+        kind = "known" if wanted else "unknown"
         if len(args) > len(slots):
-            kind = "known" if wanted else "unknown"
             raise ArgumentError(f"{len(args)} arguments given; there are {len(slots)} {kind} ones")
+        for name in kwargs:
+            if name not in mine:
+                said = ", ".join(p for p in dict.fromkeys(mine) if isinstance(p, str)) or "none"
+                raise ArgumentError(f"{name!r} is no {kind} argument passed by name; there: {said}")
         given = dict(zip(slots, args, strict=False)) | kwargs
+        was_args, was_kwargs = traced.with_values(traced.values)
         leaves: dict[int | str, list[Any]] = {}
         for p, tree in given.items():
             flat = take_apart(_identity, (tree,))
+            was = was_args[p] if isinstance(p, int) else was_kwargs[p]
+            like = take_apart(_identity, (was,)).treedef
+            if flat.treedef != like:
+                raise ArgumentError(
+                    f"argument {p} is {flat.treedef}; it was traced as {like}, both in a call"
+                )
             leaves[p] = (
                 arrays_of(flat) if not any(map(has_tracer, flat.values)) else list(flat.values)
             )
@@ -147,7 +160,7 @@ class Staged:
 
 def partial_eval(
     f: Callable[..., Any],
-    known: Sequence[str | int],
+    known: str | int | Sequence[str | int],
     *,
     budget: Budget | int | str | None = None,
     policy: str = "staging",
@@ -167,7 +180,7 @@ def partial_eval(
         A function of all arguments (arrays or specs) that gives the `Staged` halves.
 
     Raises:
-        ArgumentError: `known` names no argument.
+        ArgumentError: `known` names no argument, or the budget is not on bytes that cross.
         BudgetError: what must cross does not fit the budget.
 
     >>> from ckpt.frontends.numpy import Spec
@@ -179,6 +192,11 @@ def partial_eval(
     [128]
     """
     limit = Budget.of(budget)
+    known = (known,) if isinstance(known, (str, int)) else tuple(known)
+    if limit.fraction is not None or limit.overhead is not None:
+        raise ArgumentError(
+            "the budget of partial_eval is on the bytes that cross: give bytes, or Budget(rest=...)"
+        )
     if limit.bytes is not None:
         limit = Budget(rest=limit.bytes, reserve=limit.reserve)
 

@@ -158,6 +158,27 @@ def test_everything_known_and_nothing_known():
         ckpt.partial_eval(predict, known=("z",))(x, y, star)
 
 
+def test_what_was_made_early_belongs_to_each_caller():
+    staged = ckpt.partial_eval(lambda a, u: (np.exp(a), a * u), known="a")
+    late = staged(np.zeros(3), np.zeros(3)).bind(np.zeros(3))
+    late(np.ones(3))[0][:] = 7
+    np.testing.assert_array_equal(late(np.ones(3))[0], np.ones(3))
+    _, pullback = ckpt.vjp(lambda x, u: np.sum(x), np.ones(3), np.ones(2))
+    pullback(1.0)[1][:] = 7
+    np.testing.assert_array_equal(pullback(1.0)[1], np.zeros(2))
+
+
+def test_the_late_stage_takes_what_was_traced():
+    a = {"p": np.zeros(3), "q": np.ones(3)}
+    staged = ckpt.partial_eval(lambda a, u: a["p"] * a["q"] * u, known="a")(a, np.zeros(3))
+    with pytest.raises(ckpt.ArgumentError, match="traced as"):
+        staged.bind({"p": np.zeros(3), "r": np.ones(3)})
+    with pytest.raises(ckpt.ArgumentError, match="'u' is no known argument"):
+        staged.bind(a, u=np.zeros(3))
+    with pytest.raises(ckpt.ArgumentError, match="bytes that cross"):
+        ckpt.partial_eval(np.add, known=(0,), budget="0.5x")
+
+
 def test_gradients_through_the_late_stage():
     def g(a, u):
         return np.sum(np.exp(a)) * u * u
