@@ -6,7 +6,7 @@ choice per let.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import networkx as nx
 
@@ -28,6 +28,7 @@ from policies import (
     evaluate,
     solve,
 )
+from policies.greedy import smallest_peak
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
 from policies.units import format_bytes, format_seconds, parse_bytes
@@ -197,7 +198,34 @@ def decide(
     try:
         return solve(problem, policy=policy, limits=limits or Limits(), progress=progress)
     except Infeasible as error:
-        raise budget_error(program, error) from error
+        least = leanest(problem, error.lower_bound_bytes, progress) if policy == "auto" else None
+        if least is not None and least.peak_bytes <= error.budget_bytes:
+            return replace(least, budget_bytes=error.budget_bytes)
+        raise budget_error(program, error, least) from error
+
+
+def leanest(
+    problem: Problem, lower_bound_bytes: int, progress: Progress | None = None
+) -> Decision | None:
+    """A plan of little memory, to say what budget would work: found by bisection, not proved.
+
+    The same for every budget of one problem, so that the budget it names is sure to work.
+    """
+    lowest, highest = lower_bound_bytes, smallest_peak(problem)
+    found: Decision | None = None
+    for policy, budget in (("greedy", highest), *[("auto", None)] * _PROBES):
+        cap = (lowest + highest) // 2 if budget is None else budget
+        try:
+            found = solve(
+                problem.with_budget(cap), policy, limits=Limits(work=_PROBE_WORK), progress=progress
+            )
+            highest = min(highest, found.peak_bytes)
+        except Infeasible:
+            lowest = cap
+    return found
+
+
+_PROBES, _PROBE_WORK = 5, 2000
 
 
 def stages_of(
@@ -260,11 +288,13 @@ def decide_stages(
     try:
         return solve(stages_of(program, unknown, costs, budget), policy=policy)
     except Infeasible as error:
-        crossing = tuple((v.name if isinstance(v, Var) else str(v), n) for v, n in error.witness)
+        printed = names_of(program)
+        crossing = tuple((printed[v], n) for v, n in error.witness if isinstance(v, Var))
         shown = "\n".join(f"  {format_bytes(n):>12}  {name}" for name, n in crossing)
         raise BudgetError(
             f"the values that must cross take {format_bytes(error.lower_bound_bytes)}:\n{shown}\n"
             "Raise the budget, or let the late stage receive them as arguments.",
+            min_bytes=error.min_bytes,
             lower_bound_bytes=error.lower_bound_bytes,
             witness=crossing,
         ) from error
@@ -282,9 +312,7 @@ def choices_of(program: Program, decision: Decision, n_known: int) -> dict[int, 
     waits for a reader in the other half are saved. What is read at once and dies was no question.
     """
     stored = storage(program)
-    late = {
-        stored[x].root for e in program.eqns[n_known:] for x in e.ins if isinstance(x, Var)
-    }
+    late = {stored[x].root for e in program.eqns[n_known:] for x in e.ins if isinstance(x, Var)}
     found: dict[int, str] = {}
     for let, choice in decision.choice.items():
         if not isinstance(let, int):
@@ -295,7 +323,7 @@ def choices_of(program: Program, decision: Decision, n_known: int) -> dict[int, 
     return found
 
 
-def budget_error(program: Program, error: Infeasible) -> BudgetError:
+def budget_error(program: Program, error: Infeasible, least: Decision | None = None) -> BudgetError:
     """Say an infeasible budget in the user's terms: ops and source lines instead of let ids."""
     printed = names_of(program)
 
@@ -319,14 +347,15 @@ def budget_error(program: Program, error: Infeasible) -> BudgetError:
         *(f"  {format_bytes(size):>12}  {what}" for what, size in shown),
         f"no budget below {format_bytes(error.lower_bound_bytes)} can be met.",
     ]
-    if error.min_bytes is not None:
+    known = [n for n in (error.min_bytes, least and least.peak_bytes) if n is not None]
+    if known:
         lines.append(
-            f"Raise the budget to {format_bytes(error.min_bytes)} ({error.min_bytes} bytes), "
+            f"Raise the budget to {format_bytes(min(known))} ({min(known)} bytes), "
             "which is known to work, or make the batch smaller."
         )
     return BudgetError(
         "\n".join(lines),
-        min_bytes=error.min_bytes,
+        min_bytes=min(known, default=None),
         lower_bound_bytes=error.lower_bound_bytes,
         witness=tuple(witness),
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Hashable
 from dataclasses import replace
 
-from policies.budget import Budget
+from policies.budget import LARGEST_BYTES, Budget
 from policies.decision import Decision, Status
 from policies.errors import Infeasible, InvalidDecision, PolicyError, Stopped
 from policies.evaluate import evaluate, save_all_peak
@@ -81,6 +81,8 @@ def _one(problem: Problem, engine: Policy, limits: Limits, progress: Progress | 
     try:
         found = engine(problem, limits=limits, progress=progress)
     except Infeasible as error:
+        if budget >= LARGEST_BYTES:  # nothing caps the peak: it is about what crosses
+            raise
         known = error.min_bytes
         if known is None or known <= budget:
             known = smallest_peak(problem)

@@ -82,9 +82,10 @@ def staging(problem: Problem, *, limits: Limits, progress: Progress | None = Non
             needed = 1.0 if t in late else again[t]
             model.add_linear_constraint(keep[value] + again[maker[value]] >= needed)
     sizes = {v.name: v.bytes for t in early for v in problem.values(t) if v.root is None}
+    row = None
     if cap is not None:
         unit = max(1, max(sizes.values(), default=1) // (1 << 40))  # keeps coefficients exact
-        model.add_linear_constraint(
+        row = model.add_linear_constraint(
             sum(-(-sizes[v] // unit) * keep[v] for v in keep) <= cap // unit
         )
     seconds = {t: float(problem.graph.nodes[t]["seconds"]) for t in early}
@@ -101,11 +102,14 @@ def staging(problem: Problem, *, limits: Limits, progress: Progress | None = Non
         ),
     )
     if not result.has_primal_feasible_solution():
-        crossing = _must_cross(problem, early, late, reads)
+        if row is not None:
+            model.delete_linear_constraint(row)
+        crossing = _least_crossing(model, keep, sizes)
         total = sum(size for _, size in crossing)
         raise Infeasible(
             cap or 0,
             lower_bound_bytes=total,
+            min_bytes=total or None,
             witness=tuple(crossing),
             proved=result.termination.reason is mathopt.TerminationReason.INFEASIBLE,
         )
@@ -151,21 +155,17 @@ def _cap(problem: Problem) -> int | None:
     return min(caps, default=None)
 
 
-def _must_cross(
-    problem: Problem,
-    early: list[Hashable],
-    late: set[Hashable],
-    reads: dict[Hashable, list[Hashable]],
+def _least_crossing(
+    model: mathopt.Model, keep: dict[Hashable, mathopt.Variable], sizes: dict[Hashable, int]
 ) -> list[tuple[Hashable, int]]:
-    """Values that the later stage reads and that nothing can make again."""
-    fixed = {
-        t
-        for t in early
-        if problem.graph.nodes[t].get("effects", False)
-        or Choice.RECOMPUTE not in problem.allowed(t)
-    }
-    names = {v for t in late for v in reads[t] if problem.owner[v] in fixed}
-    return [(v, problem.root(v).bytes) for v in sorted(names, key=str)]
+    """The values of the fewest bytes that can cross, whatever that costs: a minimum cut."""
+    unit = float(max(sizes.values(), default=0) or 1)
+    model.minimize(sum(sizes[v] / unit * x for v, x in keep.items()))
+    result = mathopt.solve(model, mathopt.SolverType.HIGHS)
+    if not result.has_primal_feasible_solution():  # a pin asks for what another forbids
+        return []
+    values = result.variable_values()
+    return [(v, sizes[v]) for v, x in keep.items() if values[x] > 0.5]
 
 
 def _expand(

@@ -158,6 +158,17 @@ def test_everything_known_and_nothing_known():
         ckpt.partial_eval(predict, known=("z",))(x, y, star)
 
 
+def test_a_budget_on_what_crosses_is_refused_with_the_least_that_can():
+    def f(a, u):
+        return np.sin(a) * u
+
+    a, u = np.zeros(3), np.zeros(3)
+    with pytest.raises(ckpt.BudgetError) as refused:
+        ckpt.partial_eval(f, known="a", budget=23)(a, u)
+    assert refused.value.min_bytes == refused.value.lower_bound_bytes == 24
+    assert ckpt.partial_eval(f, known="a", budget=24)(a, u).residual_bytes == 24
+
+
 def test_what_was_made_early_belongs_to_each_caller():
     staged = ckpt.partial_eval(lambda a, u: (np.exp(a), a * u), known="a")
     late = staged(np.zeros(3), np.zeros(3)).bind(np.zeros(3))
