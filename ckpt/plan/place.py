@@ -8,7 +8,7 @@ from ckpt.ir.program import Eqn, Program
 from ckpt.ir.storage import is_view
 from ckpt.ir.text import names_of
 from ckpt.plan.arena import offsets
-from ckpt.plan.live import live_bytes, live_ranges, most_alive
+from ckpt.plan.live import ALIGNMENT, live_bytes, live_ranges, most_alive
 from ckpt.plan.plan import Decided, Let, Plan, Run, Slot, fingerprint
 from ckpt.plan.schedule import Place, Schedule, running, schedule
 
@@ -57,7 +57,9 @@ def place(
     at = offsets(ranges, n)
     inputs = sum(v.type.nbytes for v in program.ins)
     outputs = sum(v.type.nbytes for v in program.outs)
-    arena = max((o + r.nbytes for o, r in zip(at, ranges, strict=True)), default=0)
+    # Whole lines, as the seam counts them: else a plan could be below what it calls impossible.
+    ends = (o + -(-r.nbytes // ALIGNMENT) * ALIGNMENT for o, r in zip(at, ranges, strict=True))
+    arena = max(ends, default=0)
     where: dict[int, int] = {}
     scratch: dict[int, tuple[int, int]] = {}
     for offset, r in zip(at, ranges, strict=True):

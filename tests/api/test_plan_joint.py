@@ -5,6 +5,7 @@ import pytest
 
 from ckpt.api import step
 from ckpt.api.derive import gradient_of
+from ckpt.api.gradient import value_and_grad
 from ckpt.api.step import Options, plan_joint
 from ckpt.choice import Budget
 from ckpt.cost.device import Device
@@ -80,3 +81,18 @@ def test_when_nothing_can_be_placed_the_least_known_is_told(plan, fragmented):
     assert error.value.min_bytes == cap + 100
     assert error.value.lower_bound_bytes == 7
     assert f"({cap + 100} bytes), which is known to work" in str(error.value)
+
+
+def test_no_plan_is_smaller_than_what_is_called_impossible():
+    def short(x):  # rows of 160 bytes: no whole number of cache lines
+        for _ in range(4):
+            x = np.tanh(x)
+        return np.sum(x)
+
+    spec = Spec((5, 4))
+    with pytest.raises(BudgetError) as refused:
+        value_and_grad(short, budget=0).plan_for(spec)
+    least = refused.value.min_bytes
+    assert least is not None
+    assert value_and_grad(short, budget=least).plan_for(spec).peak_bytes == least
+    assert least >= refused.value.lower_bound_bytes
