@@ -52,6 +52,7 @@ __all__ = [
     "fixed_bytes",
     "format_bytes",
     "format_seconds",
+    "leanest",
     "names",
     "parse_bytes",
     "problem_of",
@@ -216,16 +217,15 @@ def leanest(
     for policy, budget in (("greedy", highest), *[("auto", None)] * _PROBES):
         cap = (lowest + highest) // 2 if budget is None else budget
         try:
-            found = solve(
-                problem.with_budget(cap), policy, limits=Limits(work=_PROBE_WORK), progress=progress
-            )
+            probed = problem.with_budget(Budget(bytes=cap, reserve=problem.limit.reserve))
+            found = solve(probed, policy, limits=Limits(work=_PROBE_WORK), progress=progress)
             highest = min(highest, found.peak_bytes)
         except Infeasible:
             lowest = cap
     return found
 
 
-_PROBES, _PROBE_WORK = 5, 2000
+_PROBES, _PROBE_WORK = 4, 2000
 
 
 def stages_of(
@@ -330,8 +330,11 @@ def budget_error(program: Program, error: Infeasible, least: Decision | None = N
     def said(value: object) -> str:
         if not (isinstance(value, tuple) and len(value) == 2):
             return str(value)
-        eqn = program.eqns[value[0]]
+        kind, let = value if isinstance(value[0], str) else ("", value[0])
+        eqn = program.eqns[let]
         where = f" ({eqn.source})" if eqn.source else ""
+        if kind:
+            return f"{kind} of {eqn.op.name}{where}"
         return f"{printed[eqn.outs[value[1]]]}: {eqn.op.name}{where}"
 
     inputs = sum(v.type.nbytes for v in program.ins)

@@ -197,7 +197,7 @@ def _print(document: object) -> None:
 
 def _limits(time_limit: str | None, work: int, seed: int) -> Limits:
     seconds = None if time_limit is None else parse_seconds(time_limit)
-    return Limits(time_seconds=seconds, work=work, seed=seed)
+    return Limits(time_seconds=seconds, work=work, seed=seed, keep_on_interrupt=True)
 
 
 def _sweep(

@@ -73,7 +73,7 @@ def frontier(
         rest = limits.time_seconds
         if rest is not None:
             rest = max(0.0, 0.95 * rest - (time.perf_counter() - began)) / share
-        each = Limits(time_seconds=rest, work=limits.work // len(queue), seed=limits.seed)
+        each = replace(limits, time_seconds=rest, work=limits.work // len(queue))
         try:
             one, sequence = plan(
                 problem.with_budget(cap), each, progress, warm=pool[-2:], enough=3e-4
@@ -91,7 +91,7 @@ def _separately(
 ) -> Decision | Infeasible:
     """Solve one budget by itself, in its share of the limits."""
     rest = None if limits.time_seconds is None else limits.time_seconds / count
-    each = Limits(time_seconds=rest, work=limits.work // count, seed=limits.seed)
+    each = replace(limits, time_seconds=rest, work=limits.work // count)
     try:
         return solve(problem, limits=each, progress=progress)
     except Infeasible as error:

@@ -22,6 +22,8 @@ class Limits:
         time_seconds: wall time, or None; an early stop by time is not reproducible.
         work: deterministic units, about one thousandth of a second each on a slow machine.
         seed: of every random choice.
+        keep_on_interrupt: whether Ctrl-C ends the search with the best plan so far, as the
+            command line does, instead of going through to the caller.
 
     >>> Limits().work
     20000
@@ -30,6 +32,7 @@ class Limits:
     time_seconds: float | None = None
     work: int = 20_000
     seed: int = 0
+    keep_on_interrupt: bool = False
 
     def __post_init__(self) -> None:
         if self.work < 0 or (self.time_seconds is not None and not self.time_seconds >= 0):

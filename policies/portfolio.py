@@ -206,7 +206,7 @@ def plan(
             _solve(best, problem, problem.cache["bounder"], warm)
     except KeyboardInterrupt:
         best.interrupted = True
-        if best.sequence is None:
+        if best.sequence is None or not limits.keep_on_interrupt:
             raise
     if best.sequence is None:
         least = floor(problem)

@@ -9,7 +9,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 
 def test_the_example_prints_what_the_readme_shows(tmp_path):
-    code, shown = re.search(r"```python\n(.*?)```.*?```text\n(.*?)```", README, re.S).groups()
+    code, shown = re.search(r"```python\n(.*?)```.*?```text\n(.*?)```", README, re.DOTALL).groups()
     (tmp_path / "example.py").write_text(code)
     ran = subprocess.run(
         [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from ckpt.choice import (
     choices_of,
     decide,
     format_bytes,
+    leanest,
+    problem_of,
     running_order,
 )
 from ckpt.codegen.executable import Executable
@@ -226,9 +228,9 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
                 limits=options.limits,
                 progress=options.progress,
             )
-        except BudgetError:
+        except BudgetError as error:
             if placed_over is None:
-                raise
+                return _leanest(traced, joint, options, costs, error)
             break
         cap = placed_over.budget_bytes if placed_over else decision.budget_bytes
         cap = None if uncapped else cap
@@ -260,7 +262,7 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
         return Compiled(traced, joint, decision, plan)
     assert placed_over is not None
     least = placed_over.error.min_bytes or 0
-    raise BudgetError(
+    told = BudgetError(
         f"no plan fits {format_bytes(placed_over.budget_bytes)} once its values have their places: "
         f"{placed_over.error}\n"
         f"Raise the budget to {format_bytes(least)} ({least} bytes), which is known to work.",
@@ -268,6 +270,40 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
         lower_bound_bytes=placed_over.error.lower_bound_bytes,
         witness=placed_over.error.witness,
     )
+    return _leanest(traced, joint, options, costs, told)
+
+
+def _leanest(
+    traced: Traced, joint: Joint, options: Options, costs: CostModel, error: BudgetError
+) -> Compiled:
+    """The plan of least memory that is known, if it fits; it is the same for every budget.
+
+    Raises:
+        BudgetError: it does not; names what it takes, fragmentation included.
+    """
+    problem = problem_of(joint.program, costs, options.budget, n_known=joint.n_known)
+    decision = leanest(problem, problem.fixed_bytes, options.progress)
+    if decision is None or options.policy != "auto":
+        raise error
+    cap = options.budget.resolve(problem)
+    plan = place(
+        joint.program,
+        running_order(decision),
+        costs=costs,
+        decision=Decided("auto", Status.FEASIBLE.value, peak_bytes=decision.peak_bytes),
+        choices=choices_of(joint.program, decision, joint.n_known),
+        reserve_bytes=options.budget.reserve,
+    )
+    if plan.peak_bytes <= cap:
+        return Compiled(traced, joint, decision, replace(plan, budget_bytes=cap))
+    raise BudgetError(
+        f"{str(error).split('Raise the budget')[0].rstrip()}\n"
+        f"Raise the budget to {format_bytes(plan.peak_bytes)} ({plan.peak_bytes} bytes), "
+        "which is known to work, or make the batch smaller.",
+        min_bytes=plan.peak_bytes,
+        lower_bound_bytes=error.lower_bound_bytes,
+        witness=error.witness,
+    ) from error
 
 
 def _status(decision: Decision, bound_seconds: float) -> str:
@@ -284,7 +320,7 @@ class _Over:
     error: BudgetError
 
 
-_FRAGMENTATION_TRIES = 6
+_FRAGMENTATION_TRIES = 4
 
 
 __all__ = ["Compiled", "Options", "Step", "plan_joint", "result_of"]

@@ -12,6 +12,7 @@ from ckpt.numpy.eager import on_arrays_too
 def asarray(x: Any, dtype: Any = None) -> Any:
     """`np.asarray`, which traced values may be given to.
 
+    >>> import numpy as np
     >>> asarray([1, 2], dtype=np.float32)
     array([1., 2.], dtype=float32)
     """
@@ -29,6 +30,7 @@ def update(x: Any, index: Any, value: Any) -> Any:
         value: broadcasts to `x[index]`, and is cast to the dtype of x. Of several written to one
             place, the last one stands.
 
+    >>> import numpy as np
     >>> update(np.zeros(4), slice(1, 3), 5.0)
     array([0., 5., 5., 0.])
     """
@@ -44,6 +46,7 @@ def scatter_add(x: Any, index: Any, value: Any) -> Any:
         index: what NumPy takes between brackets; index arrays may be traced.
         value: broadcasts to `x[index]`.
 
+    >>> import numpy as np
     >>> scatter_add(np.zeros(3), [0, 0, 2], np.array([1.0, 2.0, 4.0]))
     array([3., 0., 4.])
     """

@@ -19,6 +19,7 @@ class ToHost(Linear):
     """Copy a value to host memory.   f32[*s] -> f32[*s]@host."""
 
     def type(self, *ins: Type) -> Type:
+        require(len(ins) == 1, self, "takes one operand", *ins)
         (x,) = ins
         require(x.space is Space.DEVICE, self, "the operand is on the host already", x)
         return replace(x, space=Space.HOST)
@@ -49,6 +50,7 @@ class ToDevice(Linear):
     """Copy a value back from host memory.   f32[*s]@host -> f32[*s]."""
 
     def type(self, *ins: Type) -> Type:
+        require(len(ins) == 1, self, "takes one operand", *ins)
         (x,) = ins
         require(x.space is Space.HOST, self, "the operand is on the device already", x)
         return replace(x, space=Space.DEVICE)

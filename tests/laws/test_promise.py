@@ -29,7 +29,7 @@ SMALLER = {
     "gpt": {"layers": 1},
     "heat": {"steps": 2},
     "lstm": {"steps": 2},
-    "resnet": {"widths": [4, 8], "size": 8, "batch": 2},
+    "resnet": {"widths": [4], "size": 8, "batch": 2},
     "unet": {"depth": 1, "size": 8, "batch": 2},
     "vit": {"layers": 1, "batch": 4},
 }
@@ -109,10 +109,10 @@ def test_random_decisions_give_the_same_bits_in_the_bytes_they_plan(name):
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
-@pytest.mark.parametrize("fraction", [0.8, 0.6, 0.4, 0.0])
+@pytest.mark.parametrize("fraction", [0.7, 0.4, 0.0])
 def test_every_plan_keeps_its_budget_and_the_bits(name, fraction):
     joint, arrays = gradient_program(name)
-    limits = Limits(work=500)
+    limits = Limits(work=200)
     budget = Budget(fraction=fraction)
     try:
         decision = decide(joint.program, COSTS, budget, n_known=joint.n_known, limits=limits)
@@ -135,7 +135,7 @@ def test_every_plan_keeps_its_budget_and_the_bits(name, fraction):
     assert evaluate(problem, decision.order).peak_bytes == decision.peak_bytes
 
 
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(st.lists(st.floats(0.3, 1.0), min_size=2, max_size=4, unique=True))
 def test_p19_a_looser_budget_is_never_slower_than_the_bound_of_a_tighter_one(fractions):
     joint, _ = gradient_program("mlp")

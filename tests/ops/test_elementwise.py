@@ -21,7 +21,8 @@ SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1e
 FLOAT_OPS = [
     op
     for op in OPS.values()
-    if issubclass(op, Elementwise) and DType.F64 in op.accepts and op not in (Cast, Gate, Where)
+    if issubclass(op, Elementwise) and op.numpy and DType.F64 in op.accepts
+    if op not in (Cast, Gate, Where)
 ]
 JAX_NAMES = {"absolute": "abs"}
 

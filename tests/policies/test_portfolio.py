@@ -45,7 +45,10 @@ def test_ctrl_c_keeps_the_best_plan():
             seen.append(step.seconds)
             raise KeyboardInterrupt
 
-    found = solve(problem, progress=stop)
+    with pytest.raises(KeyboardInterrupt):
+        solve(problem, progress=stop)
+    seen.clear()
+    found = solve(problem, limits=Limits(keep_on_interrupt=True), progress=stop)
     assert found.status in (Status.TIME_LIMIT, Status.OPTIMAL)
     assert found.seconds == pytest.approx(seen[0])
 
