@@ -5,7 +5,7 @@
     3  transpose.transpose   turns tangent into cotangent
 
 They never import one another. `join.join` puts a primal program and a cotangent program back into
-one, which is what the policy plans.
+one; `ckpt.api.derive` does the same with both made plain, which is what the policy plans.
 
 Source: Frostig, Johnson, Maclaurin, Paszke, Radul. Decomposing reverse-mode automatic
 differentiation. 2021; Radul, Paszke, Frostig, Johnson, Maclaurin. You Only Linearize Once. POPL
