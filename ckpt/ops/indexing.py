@@ -12,6 +12,7 @@ index stands, and the derivative is that of the last write alone. `scatter_add` 
 in that order.
 """
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -174,33 +175,18 @@ class Take(Linear):
             yield Sample(cls(axis), (x, index), limits=((1, n),))
 
 
-@primitive
-class ScatterAdd(Op):
-    """Add at indices of an axis.   a[*s,n,*t], a[*s,*i,*t], i32[*i] -> a[*s,n,*t].
+class _Adds(Op):
+    """Adding at indices, whatever the indices mean: operands are the array, what, and where."""
 
-    Operands are the array, what to add, and the index. Linear in the first two together.
-    """
+    __slots__ = ()
 
-    axis: int
-
-    def type(self, *ins: Type) -> Type:
-        return _scattered(self, self.axis, ins)
-
-    def impl(self, *ins: Array) -> Array:
-        x, u, index = ins
-        out = np.array(x, order="C")
-        places = tuple(range(self.axis, self.axis + index.ndim))
-        rows = np.moveaxis(u, places, range(index.ndim))
-        np.add.at(np.moveaxis(out, self.axis, 0), _wrapped(index, x.shape[self.axis]), rows)
-        return out
+    @abstractmethod
+    def reads(self) -> Op:
+        """The op that reads what this one adds to: the transpose in the second operand."""
 
     def cost(self, *ins: Type) -> Cost:
         x, u, index = ins
         return Cost(u.size, x.nbytes + 2 * u.nbytes + index.nbytes, x.nbytes + u.nbytes)
-
-    def lower(self, *ins: Type) -> Kernel:
-        del ins
-        return Library("scatter_add", (self.axis,))
 
     def in_place(self, *ins: Type) -> tuple[int, ...]:
         del ins
@@ -223,7 +209,35 @@ class ScatterAdd(Op):
         (ct,) = cts
         if ct is None:
             return [None, None, None]
-        return [ct, b.emit(Take(self.axis), ct, ins[2]), None]
+        return [ct, b.emit(self.reads(), ct, ins[2]), None]
+
+
+@primitive
+class ScatterAdd(_Adds):
+    """Add at indices of an axis.   a[*s,n,*t], a[*s,*i,*t], i32[*i] -> a[*s,n,*t].
+
+    Operands are the array, what to add, and the index. Linear in the first two together.
+    """
+
+    axis: int
+
+    def type(self, *ins: Type) -> Type:
+        return _scattered(self, self.axis, ins)
+
+    def impl(self, *ins: Array) -> Array:
+        x, u, index = ins
+        out = np.array(x, order="C")
+        places = tuple(range(self.axis, self.axis + index.ndim))
+        rows = np.moveaxis(u, places, range(index.ndim))
+        np.add.at(np.moveaxis(out, self.axis, 0), _wrapped(index, x.shape[self.axis]), rows)
+        return out
+
+    def lower(self, *ins: Type) -> Kernel:
+        del ins
+        return Library("scatter_add", (self.axis,))
+
+    def reads(self) -> Op:
+        return Take(self.axis)
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
@@ -377,7 +391,7 @@ class TakeAlongAxis(Linear):
 
 
 @primitive
-class ScatterAddAlongAxis(Op):
+class ScatterAddAlongAxis(_Adds):
     """Add to each line along an axis at its own indices.
 
     a[*s,n,*t], a[*s,m,*t], i32[*s,m,*t] -> a[*s,n,*t];  operands are the array, what to add, and
@@ -400,36 +414,12 @@ class ScatterAddAlongAxis(Op):
         np.add.at(out, _line_key(self.axis, x, index), u)
         return out
 
-    def cost(self, *ins: Type) -> Cost:
-        x, u, index = ins
-        return Cost(u.size, x.nbytes + 2 * u.nbytes + index.nbytes, x.nbytes + u.nbytes)
-
     def lower(self, *ins: Type) -> Kernel:
         del ins
         return Library("scatter_add_along_axis", (self.axis,))
 
-    def in_place(self, *ins: Type) -> tuple[int, ...]:
-        del ins
-        return (0,)
-
-    def linear_in(self, n_ins: int) -> tuple[frozenset[int], ...]:
-        del n_ins
-        return (frozenset({0, 1}),)
-
-    def jvp(
-        self, b: Builder, ins: Sequence[Atom], dins: Tangents
-    ) -> tuple[Sequence[Var], Tangents]:
-        out = b.emit(self, *ins)
-        (x, _, index), (dx, du, _) = ins, dins
-        if du is None:
-            return [out], [dx]
-        return [out], [b.emit(self, dx or b.zero(x.type), du, index)]
-
-    def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
-        (ct,) = cts
-        if ct is None:
-            return [None, None, None]
-        return [ct, b.emit(TakeAlongAxis(self.axis), ct, ins[2]), None]
+    def reads(self) -> Op:
+        return TakeAlongAxis(self.axis)
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
