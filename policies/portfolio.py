@@ -79,6 +79,7 @@ class Incumbent:
         self.bound = self.base
         self.engine = "every task runs once"
         self.interrupted = False
+        self.impossible = ""
         self.searched = float("inf")
         self._priced = float("inf")
 
@@ -105,7 +106,8 @@ class Incumbent:
 
     def done(self) -> bool:
         """Tell whether to stop."""
-        return self.interrupted or self.gap <= self.enough or self.left() <= 0
+        over = self.interrupted or bool(self.impossible)
+        return over or self.gap <= self.enough or self.left() <= 0
 
     def offer(self, sequence: NDArray[np.int64], engine: str) -> bool:
         """Take a plan if the referee finds that it fits and is the best."""
@@ -210,12 +212,13 @@ def plan(
             raise
     if best.sequence is None:
         least = floor(problem)
+        proved = bool(best.impossible) or budget < least.bytes
         raise Infeasible(
             budget,
-            lower_bound_bytes=least.bytes,
+            lower_bound_bytes=max(least.bytes, budget + 1) if proved else least.bytes,
             witness=least.witness,
             task=least.task,
-            proved=budget < least.bytes,
+            proved=proved,
         )
     decision = judged(
         problem,
@@ -305,24 +308,25 @@ def _solve(
     if rigorous and not best.done():
         _special(best, source, search)
     stage = bound.task if bound.task >= 0 else int(np.argmax(baseline))
-    proof = StageRounds(problem, bounder.moments, [stage])
-    proof.finished = not rigorous
     timed = best.limits.time_seconds is not None
-    stale = round_ = 0
-    while not best.done() and (timed or stale < 2):
-        if not proof.finished and _provable(best, proof):
-            _prove(best, search, proof, 0.7 if proof.cut_short and best.gap < 0.05 else 0.2)
-            if best.done():
+    proof = StageRounds(problem, bounder.moments, [stage], best.limits.time_seconds)
+    proof.finished = not rigorous
+    try:
+        stale = round_ = 0
+        while not best.done() and (timed or stale < 2):
+            if not proof.finished and _prove(best, search, proof):
+                continue
+            if best.sequence is None:
+                search.price *= 1.5
+                if round_ % 3 == 0:
+                    search.start(starts[round_ // 3 % len(starts)])
+            improved = _anneal(best, search, HEATS[round_ % len(HEATS)])
+            stale = 0 if improved else stale + 1
+            if timed and stale > 2 and best.gap <= PLENTY and proof.finished:
                 break
-        if best.sequence is None:
-            search.price *= 1.5
-            if round_ % 3 == 0:
-                search.start(starts[round_ // 3 % len(starts)])
-        improved = _anneal(best, search, HEATS[round_ % len(HEATS)])
-        stale = 0 if improved else stale + 1
-        if timed and stale > 2 and best.gap <= PLENTY and proof.finished:
-            break
-        round_ += 1
+            round_ += 1
+    finally:
+        proof.close()
 
 
 def _special(best: Incumbent, source: Problem, search: SetSearch) -> None:
@@ -376,33 +380,36 @@ def _starts(
     return [*(pairs for _, pairs in over[:3]), nothing]
 
 
-def _provable(best: Incumbent, proof: StageRounds) -> bool:
-    """Tell whether the stage program is small enough to be worth solving."""
-    if best.limits.time_seconds is None:
-        return proof.size <= 1600 and len(proof.stages) <= 4
-    return proof.size <= 20_000
+def _prove(best: Incumbent, search: SetSearch, proof: StageRounds) -> bool:
+    """Begin a stage program or take its answer; tell whether to come back at once.
 
-
-def _prove(best: Incumbent, search: SetSearch, proof: StageRounds, share: float) -> None:
-    """Solve one stage program in a share of what is left; its plan is a start for the search."""
+    The program's plan is a start for the search.
+    """
     timed = best.limits.time_seconds is not None
-    seconds = max(0.3, best.left() * share) if timed else None
-    nodes = None if timed else 200
-    began = best.elapsed
+    engine = proof.engine
     try:
-        solution = proof.step(seconds, nodes, best.seconds - best.base)
-    except (ArithmeticError, MemoryError, RuntimeError, ValueError) as error:
+        if not proof.running:
+            proof.begin(best.left() if timed else None)
+        solution = proof.answer(best.seconds - best.base) if proof.running else None
+    except (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError) as error:
         proof.finished = True
-        best.tell(f"stage program failed: {error}")
-        return
-    best.work += 1000.0 * (best.elapsed - began) if timed else 150.0 + proof.size
-    best.prove(solution.seconds, f"stage program at {len(proof.stages)} stages")
+        best.tell(f"{engine} failed: {error}")
+        return False
+    if solution is None:
+        return False
+    if not timed:
+        best.work += 150.0 + proof.size
+    if solution.infeasible:
+        best.impossible = engine
+        return True
+    best.prove(solution.seconds, engine)
     if solution.pairs is not None:
         search.start(solution.pairs)
         search.fill()
-        _take(best, search, "stage program")
+        _take(best, search, engine)
         if best.sequence is not None:
             search.start(search.best_pairs())
+    return timed and not proof.beside
 
 
 def _take(best: Incumbent, search: SetSearch, engine: str) -> None:

@@ -1,8 +1,9 @@
-"""Stage programs with stages chosen one by one: where the program's own plan breaks the budget.
+"""Stage programs one after another, each with the stages where the one before broke the budget.
 
-The first stage is that of the best min cut.  Each solution is expanded into a plan; if it fits, it
-is optimal; if not, the stage that is most over budget joins the program, and the bound rises.
-Stages far from those chosen come first; the dear transit rows join when none is left to add.
+First come programs in integers with few stages: their plans are starts for the search, and one that
+fits is optimal.  When they take long, programs in fractions find out which stages matter: they are
+quick, and several stages join at a time.  The choice with the best bound is then solved in integers
+for as long as there is time.  The dear transit rows join when no stage is left to add.
 
 Source: lazy rows are cutting planes: Dantzig, Fulkerson and Johnson, "Solution of a Large-Scale
 Traveling-Salesman Problem" (Operations Research, 1954); here whole stages are generated.
@@ -10,70 +11,212 @@ Traveling-Salesman Problem" (Operations Research, 1954); here whole stages are g
 
 from __future__ import annotations
 
+import enum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from policies.lifetimes import lifetimes, replace_all
+from policies.milp_solver import Here, There
 from policies.stages import StageProgram, StageSolution
 
 if TYPE_CHECKING:
     from policies.compact import Compact
     from policies.cutbound import Moments
+    from policies.milp_solver import Solver
+
+__all__ = ["StageRounds"]
+
+QUICK = 0.05
+"""Programs that take a larger part of the time than this are not quick."""
+
+MOST_STAGES = 40
+"""Stages of a program in fractions."""
+
+LARGEST = {True: 150_000, False: 3_200}
+"""Variables of a program that is worth solving, with a time limit and with a limit on work."""
+
+
+class _Phase(enum.Enum):
+    FEW = "few stages, in integers"
+    MANY = "many stages, in fractions"
+    LAST = "the best stages, in integers"
 
 
 class StageRounds:
-    """A stage program that grows.
+    """Stage programs that grow; one is solved at a time.
+
+    Programs with few stages are solved in this process, at once; with a time limit the others are
+    solved beside it.
 
     Args:
         problem: The compact problem, with its budget.
         moments: Of the problem.
         first: The first stages.
+        seconds: How long all of it may take; None for a limit on work, which is deterministic.
     """
 
-    def __init__(self, problem: Compact, moments: Moments, first: list[int]) -> None:
+    def __init__(
+        self,
+        problem: Compact,
+        moments: Moments,
+        first: list[int],
+        seconds: float | None,
+    ) -> None:
         """Start with the given stages."""
         self._problem = problem
-        self._baseline = moments.baseline
         self._moments = moments
-        self._program = StageProgram(problem, moments, transit=False)
-        self._apart = max(2, problem.n // 50)
-        self.stages = sorted(first)
+        self._here = Here()
+        self._there = There()
+        self._seconds = seconds
+        self._few = sorted(first)
+        self._many = sorted(first)
+        self._best = (0.0, self._many)
+        self._stale = 0
+        self._cut_short = 0
+        self._transit = False
+        self._phase = _Phase.FEW
+        self._running: StageProgram | None = None
         self.finished = False
-        self.cut_short = 0
+
+    @property
+    def stages(self) -> list[int]:
+        """The stages of the program that is solved now or next."""
+        return self._many if self._phase is _Phase.MANY else self._few
+
+    @property
+    def running(self) -> bool:
+        """Whether a program has begun whose answer was not taken yet."""
+        return self._running is not None
+
+    @property
+    def beside(self) -> bool:
+        """Whether the next program is solved in another process, while this one goes on."""
+        return self._seconds is not None and self._phase is not _Phase.FEW
 
     @property
     def size(self) -> int:
         """Number of tasks times number of stages: what a solution costs grows with it."""
         return self._problem.n * len(self.stages)
 
-    def step(self, seconds: float | None, nodes: int | None, below: float) -> StageSolution:
-        """Solve once and add a stage.
+    @property
+    def engine(self) -> str:
+        """What the bound of the program that is solved now or next is called."""
+        kind = "relaxed stage program" if self._phase is _Phase.MANY else "stage program"
+        return f"{kind} at {len(self.stages)} stages"
+
+    def begin(self, left: float | None) -> None:
+        """Begin the next program.
 
         Args:
-            seconds: Time limit, or None.
-            nodes: Limit on branch-and-bound nodes, or None.
-            below: Recomputation of the best plan, s.
+            left: Seconds left, or None.
         """
-        solution = self._program.solve(self.stages, seconds, nodes, below)
-        if not solution.exact:
-            # too little time: the same stages again with more, but not for ever
-            self.cut_short += 1
-            self.finished = self.cut_short > 2 or nodes is not None
-        if solution.pairs is None or not solution.exact:
-            return solution
-        plan = lifetimes(self._problem, self._baseline, len(solution.pairs) + 8)
-        replace_all(*plan.arrays, solution.pairs)
-        over = np.flatnonzero(plan.peak > self._problem.budget)
-        away = np.abs(over[:, None] - np.array(self.stages)[None, :])
-        away = away.min(axis=1, initial=self._problem.n)
-        far = over[away >= self._apart]
-        fresh = far if len(far) else over[away > 0]
-        if len(fresh):
-            worst = int(fresh[np.argmax(plan.peak[fresh])])
-            self.stages = sorted([*self.stages, worst])
-        elif len(over) and not self._program.transit:
-            self._program = StageProgram(self._problem, self._moments, transit=True)
+        whole = self._phase is not _Phase.MANY
+        program = StageProgram(
+            self._problem,
+            self._moments,
+            self.stages,
+            transit=self._transit and whole,
+            whole=whole,
+        )
+        if program.size > LARGEST[self._seconds is not None]:
+            self.finished = True
+            return
+        limit, nodes = None, None
+        if left is not None and self._seconds is not None:
+            few = self._phase is _Phase.FEW
+            limit = max(0.3, min(left, 2 * QUICK * self._seconds) if few else left)
+        elif whole:
+            nodes = 200
+        self._running = program
+        self._solver.begin(program.program(limit, nodes))
+
+    @property
+    def _solver(self) -> Solver:
+        return self._there if self.beside else self._here
+
+    def close(self) -> None:
+        """Stop at once."""
+        self._there.close()
+
+    def answer(self, below: float) -> StageSolution | None:
+        """Return the answer to the program that has begun, and choose the next; None while it runs.
+
+        Args:
+            below: Recomputation of the best plan, s.
+
+        Raises:
+            RuntimeError: The solver failed.
+        """
+        assert self._running is not None
+        answer = self._solver.answer()
+        if answer is None:
+            return None
+        solution = self._running.read(answer, below)
+        self._running = None
+        quick = self._seconds is None or solution.solve_seconds <= QUICK * self._seconds
+        match self._phase:
+            case _Phase.FEW:
+                self._after_few(solution, quick=quick)
+            case _Phase.MANY:
+                self._after_many(solution, quick=quick)
+            case _Phase.LAST:
+                self._after_last(solution)
+        return solution
+
+    def _after_few(self, solution: StageSolution, *, quick: bool) -> None:
+        if self._seconds is not None:
+            self._there.start()
+        grown = solution.exact and self._grow(solution)
+        enough = not quick or (self._seconds is None and len(self._few) > 4)
+        if not self.finished and (not grown or enough):
+            self._phase = _Phase.MANY
+            self._many = self._few
+
+    def _after_many(self, solution: StageSolution, *, quick: bool) -> None:
+        if solution.exact and solution.seconds > self._best[0] * 1.002:
+            self._best = (solution.seconds, self._many)
+            self._stale = 0
+        else:
+            self._stale += 1
+        fresh = self._worst(solution, self._many, max(1, len(self._many) // 2))
+        self._many = sorted([*self._many, *fresh])
+        small = self._seconds is not None or len(self._many) * self._problem.n <= 6000
+        if fresh and quick and small and self._stale < 3 and len(self._many) <= MOST_STAGES:
+            return
+        self.finished = self._seconds is None
+        self._phase = _Phase.LAST
+        if len(self._best[1]) > len(self._few):
+            self._few, self._transit = self._best[1], False
+
+    def _after_last(self, solution: StageSolution) -> None:
+        if solution.exact:
+            self._grow(solution)
+        else:  # the same stages again with more time, but not for ever
+            self._cut_short += 1
+            self.finished = self._cut_short > 1
+
+    def _grow(self, solution: StageSolution) -> bool:
+        """Add a stage, or the transit rows; tell whether there is anything to add."""
+        fresh = self._worst(solution, self._few, 1)
+        if fresh:
+            self._few = sorted([*self._few, *fresh])
+        elif bool((solution.over > 0).any()) and not self._transit:
+            self._transit = True
         else:
             self.finished = True
-        return solution
+        return not self.finished
+
+    def _worst(self, solution: StageSolution, stages: list[int], most: int) -> list[int]:
+        """Return the stages that are most over budget, apart from each other if possible."""
+        over = np.flatnonzero(solution.over > 0)
+        over = over[np.argsort(-solution.over[over], kind="stable")]
+        for apart in (max(2, self._problem.n // 50), 1):
+            found: list[int] = []
+            for stage in over.tolist():
+                if len(found) == most:
+                    break
+                if all(abs(stage - other) >= apart for other in (*stages, *found)):
+                    found.append(stage)
+            if found:
+                return found
+        return []

@@ -60,7 +60,7 @@ def anneal(ev: Any, tk: Any, vl: Any, rd: Any, peak: Any, num: Any, cost: Any, w
     for _ in range(steps):
         temperature *= factor
         before = cost[NOW] + price * num[EXCESS]
-        cost[LIMIT] = before + 25.0 * temperature
+        cost[LIMIT] = cost[NOW] + 25.0 * temperature
         work[0, 0] = 0
         propose(ev, tk, vl, rd, peak, num, cost, work, candidates)
         if work[0, 0] == 0:

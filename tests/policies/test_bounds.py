@@ -7,8 +7,8 @@ from policies import Infeasible, solve
 from policies.compact import compact_of
 from policies.cutbound import CutBounder, moments
 from policies.evaluate import memory_profile
-from policies.generate import random_problem
-from policies.mincut import TwoNodeCut
+from policies.generate import layered, random_problem
+from policies.mincut import TwoNodeCut, best_price
 from policies.proving import StageRounds
 from policies.stages import StageProgram
 
@@ -50,16 +50,35 @@ def test_bounds_never_exceed_the_optimum(seed):
     cut = bounder.bound(compact.budget)
     assert cut.seconds <= extra + slack
     first = cut.task if cut.task >= 0 else int(np.argmax(bounder.moments.baseline))
-    rounds = StageRounds(compact, bounder.moments, [first])
-    for _ in range(4):
-        if rounds.finished:
-            break
-        found = rounds.step(None, 1000, float("inf"))
+    rounds = StageRounds(compact, bounder.moments, [first], None)
+    while not rounds.finished:
+        rounds.begin(None)
+        found = rounds.answer(float("inf")) if rounds.running else None
+        if found is not None:
+            assert not found.infeasible
+            assert found.seconds <= extra + slack
+    everywhere = list(range(compact.n))
+    for transit, whole in ((True, True), (False, True), (False, False)):
+        program = StageProgram(compact, bounder.moments, everywhere, transit=transit, whole=whole)
+        found = program.read(program.program(None, 10**4).minimise())
         assert not found.infeasible
         assert found.seconds <= extra + slack
-    everywhere = StageProgram(compact, bounder.moments).solve(list(range(compact.n)), None, 10**4)
-    assert not everywhere.infeasible
-    assert everywhere.seconds <= extra + slack
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_relaxed_program_is_no_weaker_than_a_cut_at_any_of_its_stages(seed):
+    problem = layered(4, 3, seed).with_budget("0.8x")
+    compact = compact_of(problem, problem.limit.resolve(problem))
+    bounder = CutBounder(compact)
+    stages = sorted(bounder.stages(compact.budget)[:5])
+    program = StageProgram(compact, bounder.moments, stages, whole=False)
+    relaxed = program.read(program.program(None, None).minimise()).seconds
+    for stage in stages:
+        room = bounder.room(stage, compact.budget)
+        cut, _ = best_price(
+            bounder.network, bounder.need(stage), bounder.weight(stage), room, 0.0
+        )
+        assert relaxed >= cut - 1e-4 * compact.seconds.sum()
 
 
 def test_a_cut_is_a_partition_with_its_price():

@@ -65,7 +65,7 @@ def test_a_failing_solver_loses_nothing(monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("the solver crashed")
 
-    monkeypatch.setattr("policies.stages.StageProgram.solve", fail)
+    monkeypatch.setattr("policies.milp_solver.Program.minimise", fail)
     news = []
     problem = layered(5, 3, 1).with_budget("0.7x")
     found = solve(problem, limits=QUICK, progress=lambda step: news.append(step.engine))
