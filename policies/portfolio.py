@@ -423,7 +423,7 @@ def _anneal(best: Incumbent, search: SetSearch, heat: float) -> bool:
     """Anneal once from the current plan; tell whether the best plan improved by much."""
     n = best.problem.n
     timed = best.limits.time_seconds is not None
-    per_unit = max(1.0, 60_000.0 / (1500.0 + n))
+    per_unit = 120_000.0 / (1000.0 + n)
     rounds = 24
     work = min(best.left() * 1000.0, 400.0 + n if timed else 150.0 + 0.4 * n)
     steps = max(100, int(work * per_unit / rounds))

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["StageRounds"]
 
 QUICK = 0.05
-"""Programs that take a larger part of the time than this are not quick."""
+"""Programs in fractions that take a larger part of the time than this are the last."""
+
+AT_ONCE_SECONDS = 0.3
+"""Programs in integers that take longer than this are not solved in this process."""
 
 MOST_STAGES = 40
 """Stages of a program in fractions."""
@@ -122,9 +125,9 @@ class StageRounds:
             self.finished = True
             return
         limit, nodes = None, None
-        if left is not None and self._seconds is not None:
-            few = self._phase is _Phase.FEW
-            limit = max(0.3, min(left, 2 * QUICK * self._seconds) if few else left)
+        if left is not None:
+            share = 0.4 if self._phase is _Phase.LAST and not self._cut_short else 0.9
+            limit = max(0.1, share * left - 0.2) if self.beside else AT_ONCE_SECONDS
         elif whole:
             nodes = 200
         self._running = program
@@ -156,18 +159,19 @@ class StageRounds:
         quick = self._seconds is None or solution.solve_seconds <= QUICK * self._seconds
         match self._phase:
             case _Phase.FEW:
-                self._after_few(solution, quick=quick)
+                self._after_few(solution)
             case _Phase.MANY:
                 self._after_many(solution, quick=quick)
             case _Phase.LAST:
                 self._after_last(solution)
         return solution
 
-    def _after_few(self, solution: StageSolution, *, quick: bool) -> None:
+    def _after_few(self, solution: StageSolution) -> None:
         if self._seconds is not None:
             self._there.start()
         grown = solution.exact and self._grow(solution)
-        enough = not quick or (self._seconds is None and len(self._few) > 4)
+        slow = self._seconds is not None and solution.solve_seconds > AT_ONCE_SECONDS / 2
+        enough = slow or (self._seconds is None and len(self._few) > 4)
         if not self.finished and (not grown or enough):
             self._phase = _Phase.MANY
             self._many = self._few

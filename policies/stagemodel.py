@@ -22,6 +22,7 @@ stages only; the transit rows and the rows on all that follows a stage are ours.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,10 +36,23 @@ if TYPE_CHECKING:
     from policies.compact import Compact
     from policies.cutbound import Moments
 
-__all__ = ["StageModel"]
+__all__ = ["Borders", "StageModel"]
 
 TOLERANCE = 1e-5
 """Slack of rows of memory, in thousandths of the budget: what is called infeasible really is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Borders:
+    """How a stretch of a plan is closed off, for a program that plans what lies between.
+
+    Attributes:
+        entering: bool[values], alive at the first stage.
+        leaving: bool[values], alive at the last stage, after which everything stays as it is.
+    """
+
+    entering: NDArray[np.bool_]
+    leaving: NDArray[np.bool_]
 
 
 class StageModel:
@@ -50,6 +64,7 @@ class StageModel:
         stages: Where memory is enforced, ascending.
         unit: Seconds that count as one.
         transit: Whether to add the transit rows.
+        borders: For a program about a stretch of a plan; then its optimum is no bound.
 
     Attributes:
         cost: f64[columns], of each variable, in units.
@@ -68,6 +83,7 @@ class StageModel:
         unit: float,
         *,
         transit: bool,
+        borders: Borders | None = None,
     ) -> None:
         """Write the program down."""
         self.problem = problem
@@ -87,8 +103,10 @@ class StageModel:
         self.lower = np.zeros(binaries)
         self.upper = np.ones(binaries)
         for k in range(len(stages)):
-            self._stage(k)
-        self.after = self._after()
+            self._stage(k, closed=borders is not None)
+        self.after = self._after() if borders is None else list(self.again)
+        if borders is not None:
+            self._close(borders)
         shares = self.columns - binaries
         if transit:
             for k in range(len(stages) - 1):
@@ -124,7 +142,14 @@ class StageModel:
                 needed[problem.reads[problem.read_start[t] : problem.read_start[t + 1]]] = True
         return needed, tasks
 
-    def _stage(self, k: int) -> None:
+    def _close(self, borders: Borders) -> None:
+        """Begin and end with what the borders say, and run nothing again after the last stage."""
+        first, last, again = self.live[0], self.live[-1], self.again[-1]
+        self.upper[first[(first >= 0) & ~borders.entering]] = 0.0
+        self.lower[last[(last >= 0) & borders.leaving]] = 1.0
+        self.upper[again[again >= 0]] = 0.0
+
+    def _stage(self, k: int, *, closed: bool) -> None:
         """Rows of one stage and of the tasks that run before the next."""
         rows, problem = self.rows, self.problem
         p = self.stages[k]
@@ -140,6 +165,8 @@ class StageModel:
             -np.inf,
             float(problem.budget - self.moments.own[p]) / self.byte + TOLERANCE,
         )
+        if last and closed:
+            return
         self._available(live, again)
         # what runs first before the next stage finds what it reads
         use = np.flatnonzero((self.reader > p) & (self.reader <= stop))
