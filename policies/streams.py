@@ -5,7 +5,8 @@ stays alive at least until the copy is complete.  A Fetch takes the next place o
 once its value is stored; its fast copy counts from the Fetch on, and the first read waits for it.
 A Free waits until the value's store is complete and gives up the fast copy.  Without a Free, a fast
 copy dies at its last read before the value is next fetched or made, or when its store is complete,
-whichever is later.  Without ``duplex`` both directions share one stream.
+whichever is later.  The end waits for the last copies of values that must live.  Without ``duplex``
+both directions share one stream.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class _Player:
         self.value_id = {name: v for v, name in enumerate(self.names) if name is not None}
         self.used: list[list[_Copy]] = []
         self.made: list[list[_Copy]] = []
+        self.final: list[_Copy] = []
         self.recomputations = 0
         self.late_from = late_start(compact, self.task_id, order)
 
@@ -152,6 +154,7 @@ class _Player:
                     message = f"{self.names[value]!r} must live to the end and is freed"
                     raise InvalidDecision(message, value=self.names[value])
                 stay.last = len(self.order)
+                self.final.append(stay)
 
     def _link_task(
         self,
@@ -267,6 +270,9 @@ class _Player:
             for stay in (*used, *made):
                 if stay.last == position and id(stay) in present:
                     leave(stay)
+        for stay in self.final:
+            stall += max(0.0, stay.ready - clock)
+            clock = max(clock, stay.ready)
         if self.late_from == len(self.order):
             early = clock
         late = clock - early
