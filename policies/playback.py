@@ -62,7 +62,7 @@ class Played(NamedTuple):
         early_seconds: before the late part.
         late_seconds: of the late part.
         stall_seconds: spent waiting for copies.
-        excess: bytes over budget, summed over runs; 0 without a budget.
+        excess: bytes over budget, summed over runs.
         waits: how many rows of ``waits`` were filled.
     """
 
@@ -112,14 +112,14 @@ def machine_of(problem: Problem, compact: Compact) -> Machine:
 
 
 @njit(cache=True)
-def play_codes(m: Any, codes: Any, budget: int, memory: Any, waits: Any) -> Any:
+def play_codes(m: Any, codes: Any, budget: int, wait: bool, memory: Any, waits: Any) -> Any:
     """Play rows (kind, task or value).
 
     Args:
         m: a Machine.
         codes: i64[events, 2]; the order can be run.
-        budget: bytes; the clock waits for copies to slow memory where a task would not fit
-            otherwise.  Negative: never.
+        budget: bytes.
+        wait: whether to wait for copies to slow memory where a task would not fit otherwise.
         memory: i64[events], filled with the bytes alive at each run and fetch.
         waits: i64[>= events, 2], filled with rows (event before which to wait, value).
 
@@ -191,7 +191,7 @@ def play_codes(m: Any, codes: Any, budget: int, memory: Any, waits: Any) -> Any:
                     more -= m.overwrite[what]
             else:
                 more = m.value_bytes[what]
-            while budget >= 0 and live + more > budget and len(leaving) > 0:
+            while wait and live + more > budget and len(leaving) > 0:
                 until, i = leaving[0]
                 if latest[owner[i]] != i:  # a newer copy stands in its place: none to free
                     break
@@ -204,7 +204,7 @@ def play_codes(m: Any, codes: Any, budget: int, memory: Any, waits: Any) -> Any:
                     live -= m.value_bytes[owner[i]]
             memory[p] = live + more
             peak = max(peak, live + more)
-            if kind == RUN and budget >= 0:
+            if kind == RUN:
                 excess += max(0, live + more - budget)
         if kind == STORE:
             i = latest[what]
@@ -268,16 +268,15 @@ def play_codes(m: Any, codes: Any, budget: int, memory: Any, waits: Any) -> Any:
     return peak, seconds, early, clock - early, stall, excess, waited
 
 
-def playback(machine: Machine, codes: NDArray[np.int64], budget: int = -1) -> Played:
-    """Play rows (kind, task or value) that can be run.
+def playback(machine: Machine, codes: NDArray[np.int64]) -> Played:
+    """Play rows (kind, task or value) that can be run, waiting for nothing but what they say.
 
     Args:
         machine: the problem.
         codes: i64[events, 2], of RUN, STORE, FETCH and FREE.
-        budget: bytes for which to wait, or -1 to wait for nothing but what the order says.
 
     Returns:
-        The same figures as ``streams.play`` gives, for the order with its waits.
+        The same figures as ``streams.play`` gives.
 
     >>> import networkx as nx
     >>> from policies.compact import compact_of
@@ -295,7 +294,7 @@ def playback(machine: Machine, codes: NDArray[np.int64], budget: int = -1) -> Pl
     """
     memory = np.zeros(len(codes), np.int64)
     waits = np.zeros((len(codes), 2), np.int64)
-    return Played(*play_codes(machine, codes, budget, memory, waits))
+    return Played(*play_codes(machine, codes, machine.budget, False, memory, waits))
 
 
 def codes_of(problem: Problem, compact: Compact, order: Sequence[Event]) -> NDArray[np.int64]:

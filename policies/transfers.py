@@ -136,7 +136,7 @@ def _stores(m: Any, run: Any, clock: Any, gaps: Any, first_made: Any) -> Any:
 
 
 @njit(cache=True)
-def _fetches(m: Any, clock: Any, gaps: Any, memory: Any, leave: Any, budget: int) -> Any:
+def _fetches(m: Any, clock: Any, gaps: Any, memory: Any, leave: Any) -> Any:
     """Give for each gap the position before which to fetch its value, -1 for a gap to hold.
 
     Args:
@@ -162,7 +162,7 @@ def _fetches(m: Any, clock: Any, gaps: Any, memory: Any, leave: Any, budget: int
                 void[g] = True
                 extra -= m.value_bytes[gaps[g, 0]]
             g = link[g]
-        while low < high and extra + memory[x] > budget:
+        while low < high and extra + memory[x] > m.budget:
             if leave[high] >= 0 and not void[high]:
                 fetch[high] = x + 1
                 extra -= m.value_bytes[gaps[high, 0]]
@@ -186,7 +186,7 @@ def _fetches(m: Any, clock: Any, gaps: Any, memory: Any, leave: Any, budget: int
 
 
 @njit(cache=True)
-def arrange_codes(m: Any, pairs: Any, marks: Any, budget: int) -> Any:
+def _order(m: Any, pairs: Any, marks: Any) -> Any:
     """Give the order with copies as codes, with the gaps, their fetches, and runs with stages."""
     run, stage = _runs(m.seconds.size, pairs)
     length = len(run)
@@ -210,7 +210,7 @@ def arrange_codes(m: Any, pairs: Any, marks: Any, budget: int) -> Any:
         change[q + 1] += size
         change[gone] -= size
     memory = memory + np.cumsum(change[:length])
-    fetch = _fetches(m, clock, gaps, memory, leave, budget)
+    fetch = _fetches(m, clock, gaps, memory, leave)
     stored = np.zeros(first_made[length], np.bool_)
     copies = 0
     for g in range(len(gaps)):
@@ -236,11 +236,11 @@ def arrange_codes(m: Any, pairs: Any, marks: Any, budget: int) -> Any:
 
 
 @njit(cache=True)
-def _arrange(m: Any, pairs: Any, marks: Any, budget: int) -> Any:
-    codes, gaps, fetch, run, stage = arrange_codes(m, pairs, marks, budget)
+def _arrange(m: Any, pairs: Any, marks: Any, wait: bool) -> Any:
+    codes, gaps, fetch, run, stage = _order(m, pairs, marks)
     memory = np.zeros(len(codes), np.int64)
     waits = np.zeros((len(codes), 2), np.int64)
-    played = play_codes(m, codes, budget, memory, waits)
+    played = play_codes(m, codes, m.budget, wait, memory, waits)
     at = np.empty(len(run), np.int64)
     p = 0
     for e in range(len(codes)):
@@ -275,13 +275,16 @@ class Arranged:
     memory: NDArray[np.int64]
 
 
-def arrange(machine: Machine, pairs: NDArray[np.int64], marks: NDArray[np.int64]) -> Arranged:
+def arrange(
+    machine: Machine, pairs: NDArray[np.int64], marks: NDArray[np.int64], *, wait: bool = True
+) -> Arranged:
     """Place the copies of a plan and price it.
 
     Args:
         machine: the problem, with its budget.
         pairs: rows (stage, task), sorted.
         marks: rows (value, stage), sorted.
+        wait: wait for stores where a task would not fit otherwise.
 
     Complexity:
         O(runs + reads + copies log copies).
@@ -301,7 +304,7 @@ def arrange(machine: Machine, pairs: NDArray[np.int64], marks: NDArray[np.int64]
     (4.5, 0)
     """
     played, codes, waits, gaps, fetch, run, stage, memory = _arrange(
-        machine, pairs, marks, machine.budget
+        machine, pairs, marks, wait
     )
     return Arranged(Played(*played), codes, waits, gaps, fetch, run, stage, memory)
 
