@@ -101,6 +101,11 @@ class Decision:
         return len(runs) - len(set(runs))
 
     @property
+    def fetches(self) -> int:
+        """How often a value is brought back from slow memory."""
+        return sum(isinstance(event, Fetch) for event in self.order)
+
+    @property
     def overhead(self) -> float:
         """Seconds beyond the baseline, as a fraction of the baseline."""
         return _ratio(self.seconds, self.baseline_seconds) - 1

@@ -15,13 +15,14 @@ import numpy as np
 
 from policies.compact import compact_of, value_names
 from policies.cutbound import CutBounder
-from policies.decision import Decision, Event
-from policies.errors import InvalidProblem
+from policies.decision import Decision, Event, Status
+from policies.errors import Infeasible, InvalidProblem, Stopped
+from policies.evaluate import evaluate, sequence_of
 from policies.floor import not_found
 from policies.judge import judged
 from policies.linkbound import link_bound
 from policies.playback import machine_of
-from policies.policy import Limits, Progress, Step, register
+from policies.policy import Limits, Progress, Step, policy_named, register
 from policies.problem import Choice, Problem
 from policies.transfer_search import TransferSearch
 from policies.transfers import events_of
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["can_offload", "offload", "with_copies"]
+
+TINY = 7
+"""Graphs with at most so many tasks start from the best order without copies."""
 
 
 def can_offload(problem: Problem) -> bool:
@@ -76,7 +80,13 @@ def offload(problem: Problem, *, limits: Limits, progress: Progress | None = Non
     bounder = CutBounder(compact)
     bound = link_bound(machine_of(problem, compact), compact, bounder)
     base = float(compact.seconds.sum())
-    found = with_copies(problem, None, limits, progress, base + bound.seconds)
+    alone = _without_copies(problem, limits) if compact.n <= TINY else None
+    sequence = None if alone is None else sequence_of(compact, alone.order)
+    found, interrupted = with_copies(problem, sequence, limits, progress, base + bound.seconds)
+    if found is None and alone is not None:
+        found = alone.order
+    elif found is not None and alone is not None:
+        found = min(found, alone.order, key=lambda order: evaluate(problem, order).seconds)
     if found is None:
         raise not_found(problem, budget)
     return judged(
@@ -86,8 +96,17 @@ def offload(problem: Problem, *, limits: Limits, progress: Progress | None = Non
         budget_bytes=budget,
         bound_seconds=base + bound.seconds,
         bound_engine=bound.engine,
+        status=Status.TIME_LIMIT if interrupted else Status.FEASIBLE,
         solve_seconds=time.perf_counter() - began,
     )
+
+
+def _without_copies(problem: Problem, limits: Limits) -> Decision | None:
+    """Give the best order without copies; None if there is none or it takes too long to find."""
+    try:
+        return policy_named("exhaustive")(problem, limits=limits)
+    except (Infeasible, Stopped):
+        return None
 
 
 def with_copies(
@@ -96,7 +115,7 @@ def with_copies(
     limits: Limits,
     progress: Progress | None = None,
     bound_seconds: float = 0.0,
-) -> tuple[Event, ...] | None:
+) -> tuple[tuple[Event, ...] | None, bool]:
     """Search for an order with copies, starting from a plan without any.
 
     Args:
@@ -107,7 +126,7 @@ def with_copies(
         bound_seconds: no plan takes less, for the news and to stop when it is met.
 
     Returns:
-        The best order found, or None if none fits.
+        The best order found, or None if none fits; and whether Ctrl-C ended the search.
     """
     began = time.perf_counter()
     compact = compact_of(problem, problem.limit.resolve(problem))
@@ -128,9 +147,13 @@ def with_copies(
     search = TransferSearch(
         machine_of(problem, compact), compact, CutBounder(compact), limits, tell, bound_seconds
     )
+    interrupted = False
     try:
         search.run(sequence)
     except KeyboardInterrupt:
         if search.best is None or not limits.keep_on_interrupt:
             raise
-    return None if search.best is None else events_of(compact, value_names(problem), search.best)
+        interrupted = True
+    if search.best is None:
+        return None, interrupted
+    return events_of(compact, value_names(problem), search.best), interrupted

@@ -62,7 +62,7 @@ class Played(NamedTuple):
         early_seconds: before the late part.
         late_seconds: of the late part.
         stall_seconds: spent waiting for copies.
-        excess: bytes over budget, summed over runs.
+        excess: bytes over budget, summed over runs and fetches.
         waits: how many rows of ``waits`` were filled.
     """
 
@@ -204,8 +204,7 @@ def play_codes(m: Any, codes: Any, budget: int, wait: bool, memory: Any, waits: 
                     live -= m.value_bytes[owner[i]]
             memory[p] = live + more
             peak = max(peak, live + more)
-            if kind == RUN:
-                excess += max(0, live + more - budget)
+            excess += max(0, live + more - budget)
         if kind == STORE:
             i = latest[what]
             begin = max(out_free, clock, ready[i])

@@ -93,7 +93,9 @@ class TransferSearch:
         Args:
             sequence: a plan without copies, as task indices, to start from.
         """
-        if sequence is not None:
+        if sequence is None:
+            self._cover(self._recompute(self.machine.budget), NOTHING)
+        else:
             self._price_of(to_pairs(self.compact.n, sequence), NOTHING)
         self._enlarge()
         if self.best is not None:
@@ -250,7 +252,7 @@ class TransferSearch:
         gone = arrange(self.machine, self.pairs, self.marks)
         self.work += 6e-4 * len(held.run)
         freed = held.memory - gone.memory
-        starts = np.flatnonzero(np.diff(gone.stage, prepend=-1))
+        starts = np.flatnonzero(np.diff(gone.stage[:-1], prepend=-1))
         relief = np.minimum.reduceat(freed, starts) if len(freed) else freed
         moved = np.zeros(self.compact.n, np.bool_)
         moved[self.compact.value_task[self.marks[:, 0]]] = True
@@ -322,7 +324,7 @@ class TransferSearch:
             return pairs, marks
         value, _, reader, _, _ = found.gaps[rng.randrange(len(found.gaps))].tolist()
         stage, task = int(found.stage[reader]), int(self.compact.value_task[value])
-        if stage > task and self.compact.rerun[task]:
+        if task < stage < self.compact.n and self.compact.rerun[task]:
             return _merged(pairs, np.array([[stage, task]])), marks[marks[:, 0] != value]
         return pairs, marks
 

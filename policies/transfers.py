@@ -35,9 +35,9 @@ __all__ = ["Arranged", "arrange", "events_of"]
 
 @njit(cache=True)
 def _runs(n: int, pairs: Any) -> Any:
-    """Give the tasks of a plan in the order in which they run, and the stage of each run."""
+    """Give the tasks of a plan in the order in which they run, and the stage of each and the end."""
     run = np.empty(n + len(pairs), np.int64)
-    stage = np.empty(n + len(pairs), np.int64)
+    stage = np.full(n + len(pairs) + 1, n, np.int64)
     p = k = 0
     for s in range(n):
         while k < len(pairs) and pairs[k, 0] == s:
@@ -54,17 +54,18 @@ def _gaps(m: Any, run: Any, stage: Any, marks: Any) -> Any:
     """Find the gaps that might be offloaded, and the memory of everything else.
 
     Returns:
-        gaps i64[G, 5]: value, position of the use before, of the use after, instance, 1 if marked;
-        memory i64[positions] without any of the gaps; first instance made at each position.
+        gaps i64[G, 5]: value, position of the use before, of the use after (the end for what must
+        live), instance, 1 if marked; memory i64[positions + 1] without any of the gaps, the end
+        included; first instance made at each position.
     """
     length = len(run)
     values = m.value_bytes.size
-    most = made = 0
+    most, made = values, 0
     for p in range(length):
         most += m.read_start[run[p] + 1] - m.read_start[run[p]]
     gaps = np.empty((most, 5), np.int64)
     count = 0
-    change = np.zeros(length + 1, np.int64)
+    change = np.zeros(length + 2, np.int64)
     first_made = np.empty(length + 1, np.int64)
     before = np.full(values, -1, np.int64)
     born = np.full(values, -1, np.int64)
@@ -85,9 +86,8 @@ def _gaps(m: Any, run: Any, stage: Any, marks: Any) -> Any:
                 while k < stop[v] and marks[k, 1] <= stage[q]:
                     k += 1
                 pointer[v] = k
-                gaps[count, 0], gaps[count, 1], gaps[count, 2] = v, q, p
-                gaps[count, 3] = instance[v]
-                gaps[count, 4] = 1 if k < stop[v] and marks[k, 1] <= stage[p] else 0
+                marked = k < stop[v] and marks[k, 1] <= stage[p]
+                gaps[count] = np.array([v, q, p, instance[v], marked])
                 count += 1
             else:
                 change[q + 1] += size
@@ -110,11 +110,19 @@ def _gaps(m: Any, run: Any, stage: Any, marks: Any) -> Any:
     for v in range(values):
         q = before[v]
         if m.must_live[v]:
-            change[q + 1] += m.value_bytes[v]
+            if m.movable[v] and q < length - 1:
+                k = pointer[v]
+                while k < stop[v] and marks[k, 1] <= stage[q]:
+                    k += 1
+                gaps[count] = np.array([v, q, length, instance[v], k < stop[v]])
+                count += 1
+                change[length] += m.value_bytes[v]
+            else:
+                change[q + 1] += m.value_bytes[v]
         elif q >= 0 and q != born[v] and m.overwrite_value[run[q]] == v:
             change[q] -= m.overwrite[run[q]]
             change[q + 1] += m.overwrite[run[q]]
-    return gaps[:count], np.cumsum(change[:length]), first_made
+    return gaps[:count], np.cumsum(change[: length + 1]), first_made
 
 
 @njit(cache=True)
@@ -155,7 +163,7 @@ def _fetches(m: Any, clock: Any, gaps: Any, memory: Any, leave: Any) -> Any:
     low = high = len(gaps) - 1  # gaps low + 1 ... high are under way, in the order of need
     extra = 0
     next_start = np.inf
-    for x in range(length - 1, -1, -1):
+    for x in range(length, -1, -1):
         g = head[x + 1]
         while g >= 0:  # not gone yet here: nothing would be won
             if fetch[g] < 0:
@@ -186,8 +194,12 @@ def _fetches(m: Any, clock: Any, gaps: Any, memory: Any, leave: Any) -> Any:
 
 
 @njit(cache=True)
-def _order(m: Any, pairs: Any, marks: Any) -> Any:
-    """Give the order with copies as codes, with the gaps, their fetches, and runs with stages."""
+def _order(m: Any, pairs: Any, marks: Any, wait: bool) -> Any:
+    """Give the order with copies as codes, with the gaps, their fetches, and runs with stages.
+
+    A store that is not complete by the time of the next use if nothing stalls is only worth making
+    if the clock may wait for it.
+    """
     run, stage = _runs(m.seconds.size, pairs)
     length = len(run)
     clock = np.zeros(length + 1, np.float64)
@@ -202,14 +214,14 @@ def _order(m: Any, pairs: Any, marks: Any) -> Any:
         q, p = gaps[g, 1], gaps[g, 2]
         gone = p
         if gaps[g, 4]:
-            gone = max(q + 1, np.searchsorted(clock, end[gaps[g, 3]]))
+            gone = min(p, max(q + 1, np.searchsorted(clock, end[gaps[g, 3]])))
+            if gone == p and wait:
+                gone = q + 1
             if gone < p:
                 leave[g] = gone
-            else:
-                gone = p
         change[q + 1] += size
         change[gone] -= size
-    memory = memory + np.cumsum(change[:length])
+    memory = memory + np.cumsum(change)
     fetch = _fetches(m, clock, gaps, memory, leave)
     stored = np.zeros(first_made[length], np.bool_)
     copies = 0
@@ -232,12 +244,17 @@ def _order(m: Any, pairs: Any, marks: Any) -> Any:
                 codes[e, 0] = STORE
                 codes[e, 1] = m.made_start[run[p]] + i - first_made[p]
                 e += 1
+    while g < len(gaps):
+        if fetch[g] >= 0:
+            codes[e, 0], codes[e, 1] = FETCH, gaps[g, 0]
+            e += 1
+        g += 1
     return codes[:e], gaps, fetch, run, stage
 
 
 @njit(cache=True)
 def _arrange(m: Any, pairs: Any, marks: Any, wait: bool) -> Any:
-    codes, gaps, fetch, run, stage = _order(m, pairs, marks)
+    codes, gaps, fetch, run, stage = _order(m, pairs, marks, wait)
     memory = np.zeros(len(codes), np.int64)
     waits = np.zeros((len(codes), 2), np.int64)
     played = play_codes(m, codes, m.budget, wait, memory, waits)
@@ -258,10 +275,11 @@ class Arranged:
         played: what it costs; it fits if ``played.excess`` is 0.
         codes: rows (kind, task or value), without the waits.
         waits: rows (event before which to wait, value).
-        gaps: rows (value, position of the use before, of the use after, instance, marked).
+        gaps: rows (value, position of the use before, of the use after or the end, instance,
+            marked).
         fetch: for each gap, the position before which its value is fetched, or -1: it is held.
         run: the task at each position.
-        stage: the stage of each position.
+        stage: the stage of each position, and at last the number of stages for the end.
         memory: bytes alive at each position.
     """
 
