@@ -226,12 +226,13 @@ def _linked(
         return problem
     if bandwidth is None and problem.link is None:
         raise InvalidProblem("a link needs --bandwidth: the file has no link that could be changed")
-    old = problem.link
-    link = Link(
-        old.bytes_per_second if bandwidth is None and old is not None else parse_rate(bandwidth or ""),
-        parse_seconds(latency) if latency is not None else old.latency_seconds if old else 0.0,
-        duplex if duplex is not None else old is None or old.duplex,
-    )
+    link = problem.link or Link(1.0)
+    if bandwidth is not None:
+        link = replace(link, bytes_per_second=parse_rate(bandwidth))
+    if latency is not None:
+        link = replace(link, latency_seconds=parse_seconds(latency))
+    if duplex is not None:
+        link = replace(link, duplex=duplex)
     return replace(problem, link=link)
 
 

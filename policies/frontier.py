@@ -85,7 +85,10 @@ def frontier(
 
 
 def _each(
-    problem: Problem, budgets: Sequence[Budget | int | str], limits: Limits, progress: Progress | None
+    problem: Problem,
+    budgets: Sequence[Budget | int | str],
+    limits: Limits,
+    progress: Progress | None,
 ) -> list[Decision | Infeasible]:
     """Solve every budget by itself; with options left open, neighbours do not help each other."""
     each = [problem.with_budget(b) for b in budgets]

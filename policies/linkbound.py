@@ -1,38 +1,40 @@
 """A lower bound that stays valid when values may travel to slow memory and back.
 
 Let ``t`` be a task whose place among the first runs is certain: any task when the order of first
-executions is fixed, one that every other task must precede or follow when it is free.  Take any order
-that the referee accepts, of length T on one call, and the clock tau at which ``t`` first starts.
-Every value made before ``t`` that a later first run reads, or that must live, or that a later second
-run needs in turn, is then
+executions is fixed, one that every other task must precede or follow when it is free. Take any
+order that the referee accepts, of length T on one call, and the clock tau at which ``t`` first
+starts. Every value made before ``t`` that a later first run reads, or that must live, or that a
+later second run needs in turn, is then
 
-* in fast memory.  All of these, the reads of ``t`` and its own outputs and workspace fit into the
+* in fast memory. All of these, the reads of ``t`` and its own outputs and workspace fit into the
   budget, so that the others take at most ``room`` bytes, as in ``cutbound``; or
-* made again after ``t``: its task runs again, and what it reads falls under the same three cases; or
-* fetched after ``t``.  Call these X.
+* made again after ``t``: its task runs again, and what it reads falls under the same three cases;
+  or
+* fetched after ``t``. Call these X.
 
-A value of X is not in fast memory when ``t`` starts.  A fast copy only leaves once its store is
+A value of X is not in fast memory when ``t`` starts. A fast copy only leaves once its store is
 complete, and what is not in fast memory cannot be stored, so the store of every value of X was
-complete by tau.  Stores take turns on one stream and none can start before the first value that may
-be offloaded is made, at ``first`` seconds or later (0 if the order is free).  So the copies of X, once
-each, take at most tau - first.  Likewise all fetches of X start after the first run of ``t`` ends and, since a read
-waits for its fetch and the end waits for values that must live, are complete by T: they take at
-most T - tau - seconds(t).  Sharing one stream can only make both worse, so that this holds with and
-without ``duplex``.  A byte takes at least 1 / ``rate`` seconds of a copy, latency included, ``rate``
-being the best ratio of bytes to seconds of a copy among the values that X can consist of.
+complete by tau. Stores take turns on one stream and none can start before the first value that may
+be offloaded is made, at ``first`` seconds or later (0 if the order is free). So the copies of X,
+once each, take at most tau - first. Likewise all fetches of X start after the first run of ``t``
+ends and, since a read waits for its fetch and the end waits for values that must live, are complete
+by T: they take at most T - tau - seconds(t). Sharing one stream can only make both worse, so that
+this holds with and without ``duplex``. A byte takes at least 1 / ``rate`` seconds of a copy,
+latency included, ``rate`` being the best ratio of bytes to seconds of a copy among the values that
+X can consist of.
 
 Let W be the seconds that the copies of X take one way; R the seconds of the tasks that run again
-after ``t``; before(t) and after(t) the seconds of the first runs before and after ``t``.  Let g(M) be
-the least recomputation when M bytes can be kept, which the parametric cut bounds from below by the
-lines cut(price) - price M.  Whatever is spent before ``t`` beyond first runs (second runs, stalls) is
-some a >= 0, and after it some b >= R >= g(room + rate W), with T = all first runs + a + b.  The
-windows say W <= before(t) - first + a and W <= after(t) + b.  Hence
+after ``t``; before(t) and after(t) the seconds of the first runs before and after ``t``. Let g(M)
+be the least recomputation when M bytes can be kept, which the parametric cut bounds from below by
+the lines cut(price) - price M. Whatever is spent before ``t`` beyond first runs (second runs,
+stalls) is some a >= 0, and after it some b >= R >= g(room + rate W), with T = all first runs + a +
+b. The windows say W <= before(t) - first + a and W <= after(t) + b. Hence
 
     T >= all first runs + min over W >= 0 of
          max(g(room + rate W), W - after(t)) + max(0, W - before(t) + first),
 
-and W is at most what the values that X can consist of take.  The right-hand side is convex in W, and
-with finitely many lines in the place of g a minimum over the crossings of lines.  At W = 0 it is at
+and W is at most what the values that X can consist of take. The right-hand side is convex in W, and
+with finitely many lines in the place of g a minimum over the crossings of lines. At W = 0 it is at
 most the bound without a link, so that it is never above that one.
 
 Nothing is assumed about how often a task runs, how often a value is copied, nor when.

@@ -1,7 +1,7 @@
 """The policy "offload": recompute some values, send others to slow memory and back.
 
 Values that may not be offloaded never are, and the answer is never worse than the plan without
-copies that the search started from.  The search is that of ``transfer_search``, the bound that of
+copies that the search started from. The search is that of ``transfer_search``, the bound that of
 ``linkbound``.
 """
 
@@ -71,7 +71,9 @@ def offload(problem: Problem, *, limits: Limits, progress: Progress | None = Non
     (4.5, 0)
     """
     if problem.link is None:
-        raise InvalidProblem("the policy 'offload' needs a link to slow memory: give one to Problem")
+        raise InvalidProblem(
+            "the policy 'offload' needs a link to slow memory: give one to Problem"
+        )
     if not can_offload(problem):
         raise InvalidProblem("the policy 'offload' needs a task that allows Choice.OFFLOAD")
     began = time.perf_counter()
@@ -121,7 +123,7 @@ def with_copies(
     Args:
         problem: with a link, options chosen; if its order is free, that of ``sequence`` is kept.
         sequence: a plan without copies, as task indices, or None.
-        limits: when to stop; Ctrl-C ends the search with the best plan so far, if the limits say so.
+        limits: when to stop; whether Ctrl-C ends the search with the best plan so far.
         progress: is called with news.
         bound_seconds: no plan takes less, for the news and to stop when it is met.
 

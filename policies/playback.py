@@ -1,7 +1,7 @@
 """The referee for orders with copies, once more, as one compiled loop.
 
-``streams`` is the judge; a search cannot ask it thousands of times a second.  This is the same clock
-and the same count of bytes on arrays, for orders that are known to be runnable.  It can also mend an
+``streams`` is the judge; a search cannot ask it thousands of times a second. This is the same clock
+and the same count of bytes on arrays, for orders that are known to be runnable. It can also mend an
 order on the way: where a task does not fit because copies to slow memory are still under way, it
 waits for them, and says before which event it waited for which value.
 """
@@ -20,7 +20,17 @@ from policies.compact import Compact, value_names
 from policies.decision import Event, Fetch, Free, Store
 from policies.problem import Choice, Problem
 
-__all__ = ["FETCH", "FREE", "RUN", "STORE", "Machine", "Played", "codes_of", "machine_of", "playback"]
+__all__ = [
+    "FETCH",
+    "FREE",
+    "RUN",
+    "STORE",
+    "Machine",
+    "Played",
+    "codes_of",
+    "machine_of",
+    "playback",
+]
 
 RUN, STORE, FETCH, FREE = 0, 1, 2, 3
 
@@ -112,13 +122,12 @@ def machine_of(problem: Problem, compact: Compact) -> Machine:
 
 
 @njit(cache=True)
-def play_codes(m: Any, codes: Any, budget: int, wait: bool, memory: Any, waits: Any) -> Any:
+def play_codes(m: Any, codes: Any, wait: bool, memory: Any, waits: Any) -> Any:
     """Play rows (kind, task or value).
 
     Args:
         m: a Machine.
         codes: i64[events, 2]; the order can be run.
-        budget: bytes.
         wait: whether to wait for copies to slow memory where a task would not fit otherwise.
         memory: i64[events], filled with the bytes alive at each run and fetch.
         waits: i64[>= events, 2], filled with rows (event before which to wait, value).
@@ -172,7 +181,7 @@ def play_codes(m: Any, codes: Any, budget: int, wait: bool, memory: Any, waits: 
     stored = np.zeros(m.value_bytes.size, np.float64)
     clock = stall = early = out_free = back_free = 0.0
     made = live = peak = excess = waited = 0
-    leaving = [(0.0, 0)]
+    leaving: Any = [(0.0, 0)]
     leaving.pop()
     for p in range(length):
         kind, what = codes[p, 0], codes[p, 1]
@@ -181,7 +190,7 @@ def play_codes(m: Any, codes: Any, budget: int, wait: bool, memory: Any, waits: 
         while len(leaving) > 0 and leaving[0][0] <= clock:
             _, i = heapq.heappop(leaving)
             live -= m.value_bytes[owner[i]]
-        if kind == RUN or kind == FETCH:
+        if kind in (RUN, FETCH):
             if kind == RUN:
                 more = m.workspace[what]
                 for v in range(m.made_start[what], m.made_start[what + 1]):
@@ -191,7 +200,7 @@ def play_codes(m: Any, codes: Any, budget: int, wait: bool, memory: Any, waits: 
                     more -= m.overwrite[what]
             else:
                 more = m.value_bytes[what]
-            while wait and live + more > budget and len(leaving) > 0:
+            while wait and live + more > m.budget and len(leaving) > 0:
                 until, i = leaving[0]
                 if latest[owner[i]] != i:  # a newer copy stands in its place: none to free
                     break
@@ -204,7 +213,7 @@ def play_codes(m: Any, codes: Any, budget: int, wait: bool, memory: Any, waits: 
                     live -= m.value_bytes[owner[i]]
             memory[p] = live + more
             peak = max(peak, live + more)
-            excess += max(0, live + more - budget)
+            excess += max(0, live + more - m.budget)
         if kind == STORE:
             i = latest[what]
             begin = max(out_free, clock, ready[i])
@@ -293,7 +302,7 @@ def playback(machine: Machine, codes: NDArray[np.int64]) -> Played:
     """
     memory = np.zeros(len(codes), np.int64)
     waits = np.zeros((len(codes), 2), np.int64)
-    return Played(*play_codes(machine, codes, machine.budget, False, memory, waits))
+    return Played(*play_codes(machine, codes, False, memory, waits))
 
 
 def codes_of(problem: Problem, compact: Compact, order: Sequence[Event]) -> NDArray[np.int64]:

@@ -1,13 +1,13 @@
 """Local search over recomputations and offloads at once.
 
 What a link is worth grows with time: by the moment at which memory is tightest, it has carried so
-many bytes, and a plan for a budget enlarged by them fits if just those are gone by then.  So the
+many bytes, and a plan for a budget enlarged by them fits if just those are gone by then. So the
 search makes plans of recomputation alone for enlarged budgets, covers what is over the real budget
 with copies, the values made earliest first since their stores are complete first, and looks by
-bisection for the largest budget that can be covered.  Then two searches take turns: the local search
+bisection for the largest budget that can be covered. Then two searches take turns: the local search
 over recomputations, in the memory that the copies leave, and more copies, while the link has room
-for them.  At last both kinds of choice are annealed together, with the clock of ``playback`` as the
-judge of every move.  A stall is allowed where it costs less than what it saves.
+for them. At last both kinds of choice are annealed together, with the clock of ``playback`` as the
+judge of every move. A stall is allowed where it costs less than what it saves.
 
 Source: ours; trading recomputation and transfer in one search follows Beaumont, Eyraud-Dubois and
 Shilova, "Efficient Combination of Rematerialization and Offloading for Training DNNs" (NeurIPS
@@ -55,7 +55,7 @@ class TransferSearch:
         enough: seconds that no plan can be below.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         machine: Machine,
         compact: Compact,
@@ -314,7 +314,11 @@ class TransferSearch:
             if rng.random() < 0.5:
                 return pairs, marks
         if draw < 0.85:
-            at = int(np.argmax(found.memory)) if rng.random() < 0.5 else rng.randrange(len(found.run))
+            at = (
+                int(np.argmax(found.memory))
+                if rng.random() < 0.5
+                else rng.randrange(len(found.run))
+            )
             rows = _crossing(found, at)
             if len(rows):
                 row = rows[rng.randrange(len(rows))]

@@ -1,14 +1,14 @@
 """From recomputations and offloads to an order with copies: when each copy starts.
 
 A plan is a set of rows (stage, task), as in ``lifetimes``, and a set of marks (value, stage): the
-value is not in fast memory when the stage begins.  Whichever gap between two uses of the value lies
-across a mark is offloaded; a mark that no gap crosses says nothing.  So every pair of sets is a plan,
-and a mark keeps its meaning while recomputations come and go.
+value is not in fast memory when the stage begins. Whichever gap between two uses of the value lies
+across a mark is offloaded; a mark that no gap crosses says nothing. So every pair of sets is a
+plan, and a mark keeps its meaning while recomputations come and go.
 
 A value is stored as soon as it is made, since its memory is only given up once the store is
-complete.  It is fetched as late as its reader allows: one pass from the end takes the places on the
+complete. It is fetched as late as its reader allows: one pass from the end takes the places on the
 stream back in the order of need, each as late as the next one and its reader let it be, and later
-still (which stalls) where the budget leaves no room for it.  Waits for stores are put in by
+still (which stalls) where the budget leaves no room for it. Waits for stores are put in by
 ``playback`` where a task would not fit.
 
 Source: the latest-start pass is the one of our own design notes; streams that overlap with compute
@@ -35,7 +35,7 @@ __all__ = ["Arranged", "arrange", "events_of"]
 
 @njit(cache=True)
 def _runs(n: int, pairs: Any) -> Any:
-    """Give the tasks of a plan in the order in which they run, and the stage of each and the end."""
+    """Give the tasks of a plan in their order, and the stage of each and of the end."""
     run = np.empty(n + len(pairs), np.int64)
     stage = np.full(n + len(pairs) + 1, n, np.int64)
     p = k = 0
@@ -144,7 +144,9 @@ def _stores(m: Any, run: Any, clock: Any, gaps: Any, first_made: Any) -> Any:
 
 
 @njit(cache=True)
-def _fetches(m: Any, clock: Any, gaps: Any, memory: Any, leave: Any) -> Any:
+def _fetches(  # noqa: D417
+    m: Any, clock: Any, gaps: Any, memory: Any, leave: Any
+) -> Any:
     """Give for each gap the position before which to fetch its value, -1 for a gap to hold.
 
     Args:
@@ -257,7 +259,7 @@ def _arrange(m: Any, pairs: Any, marks: Any, wait: bool) -> Any:
     codes, gaps, fetch, run, stage = _order(m, pairs, marks, wait)
     memory = np.zeros(len(codes), np.int64)
     waits = np.zeros((len(codes), 2), np.int64)
-    played = play_codes(m, codes, m.budget, wait, memory, waits)
+    played = play_codes(m, codes, wait, memory, waits)
     at = np.empty(len(run), np.int64)
     p = 0
     for e in range(len(codes)):
@@ -321,9 +323,7 @@ def arrange(
     >>> arranged.played.seconds, arranged.played.excess
     (4.5, 0)
     """
-    played, codes, waits, gaps, fetch, run, stage, memory = _arrange(
-        machine, pairs, marks, wait
-    )
+    played, codes, waits, gaps, fetch, run, stage, memory = _arrange(machine, pairs, marks, wait)
     return Arranged(Played(*played), codes, waits, gaps, fetch, run, stage, memory)
 
 

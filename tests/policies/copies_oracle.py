@@ -58,7 +58,7 @@ def least_with_copies(problem, most_seconds=float("inf"), most_states=50_000):
 
     def without(fast, leaving, value):
         """What is left when a fast copy goes."""
-        ready, busy = next((r, b) for v, r, b in fast if v == value)
+        busy = next(until for v, _, until in fast if v == value)
         fast = tuple(stay for stay in fast if stay[0] != value)
         return fast, (*leaving, (value, busy, True)) if busy > 0 else leaving
 
@@ -92,7 +92,9 @@ def least_with_copies(problem, most_seconds=float("inf"), most_states=50_000):
             and all(v in here for v in reads[t])
             and (t == ran or any(v not in here for v in made[t]))
         ]
-        wanted = [sum(int(size[v]) for v in made[t]) + int(compact.workspace[t]) for t in ready_to_run]
+        wanted = [
+            sum(int(size[v]) for v in made[t]) + int(compact.workspace[t]) for t in ready_to_run
+        ]
         wanted += [int(size[v]) for v in known if v not in here]
         wanted += [compact.budget + 1 for t in ready_to_run if any(v in here for v in made[t])]
         tight = live + max(wanted, default=0) > compact.budget
