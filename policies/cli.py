@@ -10,9 +10,9 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
@@ -44,7 +44,7 @@ def solve(
     order: Literal["fixed", "free"] = "fixed",
     bandwidth: str | None = None,
     latency: str | None = None,
-    duplex: bool | None = None,
+    duplex: Annotated[bool | None, Parameter(negative="--no-duplex")] = None,
     time_limit: str | None = None,
     work: int = Limits().work,
     seed: int = 0,
@@ -109,7 +109,7 @@ def frontier(
     order: Literal["fixed", "free"] = "fixed",
     bandwidth: str | None = None,
     latency: str | None = None,
-    duplex: bool | None = None,
+    duplex: Annotated[bool | None, Parameter(negative="--no-duplex")] = None,
     time_limit: str | None = None,
     work: int = Limits().work,
     seed: int = 0,

@@ -8,7 +8,7 @@ copies that the search started from. The search is that of ``transfer_search``, 
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +17,7 @@ from policies.compact import compact_of, value_names
 from policies.cutbound import CutBounder
 from policies.decision import Decision, Event, Status
 from policies.errors import Infeasible, InvalidProblem, Stopped
-from policies.evaluate import evaluate, sequence_of
+from policies.evaluate import sequence_of
 from policies.floor import not_found
 from policies.judge import judged
 from policies.linkbound import link_bound
@@ -30,7 +30,7 @@ from policies.transfers import events_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["can_offload", "offload", "with_copies"]
+__all__ = ["WithCopies", "can_offload", "offload", "with_copies"]
 
 TINY = 7
 """Graphs with at most so many tasks start from the best order without copies."""
@@ -84,21 +84,20 @@ def offload(problem: Problem, *, limits: Limits, progress: Progress | None = Non
     base = float(compact.seconds.sum())
     alone = _without_copies(problem, limits) if compact.n <= TINY else None
     sequence = None if alone is None else sequence_of(compact, alone.order)
-    found, interrupted = with_copies(problem, sequence, limits, progress, base + bound.seconds)
-    if found is None and alone is not None:
-        found = alone.order
-    elif found is not None and alone is not None:
-        found = min(found, alone.order, key=lambda order: evaluate(problem, order).seconds)
-    if found is None:
+    found = with_copies(problem, sequence, limits, progress, base + bound.seconds)
+    order = found.order
+    if alone is not None and alone.seconds <= found.seconds:
+        order = alone.order
+    if order is None:
         raise not_found(problem, budget)
     return judged(
         problem,
-        found,
+        order,
         policy="offload",
         budget_bytes=budget,
         bound_seconds=base + bound.seconds,
         bound_engine=bound.engine,
-        status=Status.TIME_LIMIT if interrupted else Status.FEASIBLE,
+        status=Status.TIME_LIMIT if found.interrupted else Status.FEASIBLE,
         solve_seconds=time.perf_counter() - began,
     )
 
@@ -111,13 +110,28 @@ def _without_copies(problem: Problem, limits: Limits) -> Decision | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class WithCopies:
+    """What a search for copies found.
+
+    Attributes:
+        order: the best order, or None if none fits.
+        seconds: of it, those of the late part once for each call; infinite if there is none.
+        interrupted: Ctrl-C ended the search.
+    """
+
+    order: tuple[Event, ...] | None
+    seconds: float
+    interrupted: bool
+
+
 def with_copies(
     problem: Problem,
     sequence: NDArray[np.int64] | None,
     limits: Limits,
     progress: Progress | None = None,
     bound_seconds: float = 0.0,
-) -> tuple[tuple[Event, ...] | None, bool]:
+) -> WithCopies:
     """Search for an order with copies, starting from a plan without any.
 
     Args:
@@ -128,7 +142,7 @@ def with_copies(
         bound_seconds: no plan takes less, for the news and to stop when it is met.
 
     Returns:
-        The best order found, or None if none fits; and whether Ctrl-C ended the search.
+        The best order found.
     """
     began = time.perf_counter()
     compact = compact_of(problem, problem.limit.resolve(problem))
@@ -156,6 +170,7 @@ def with_copies(
         if search.best is None or not limits.keep_on_interrupt:
             raise
         interrupted = True
-    if search.best is None:
-        return None, interrupted
-    return events_of(compact, value_names(problem), search.best), interrupted
+    order = None
+    if search.best is not None:
+        order = events_of(compact, value_names(problem), search.best)
+    return WithCopies(order, search.seconds, interrupted)

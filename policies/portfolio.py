@@ -18,7 +18,7 @@ from policies.cutbound import CutBound, CutBounder
 from policies.cutgrid import CutGrid
 from policies.decision import Decision, Event, Status
 from policies.errors import Infeasible, InvalidDecision, Stopped
-from policies.evaluate import evaluate, sequence_of, simulate
+from policies.evaluate import sequence_of, simulate
 from policies.floor import floor
 from policies.judge import judged
 from policies.lifetimes import first_unknown, to_pairs, to_sequence
@@ -258,15 +258,14 @@ def _with_copies(best: Incumbent, source: Problem, limits: Limits) -> Sequence[E
             best.progress(replace(step, elapsed_seconds=before + step.elapsed_seconds))
 
     try:
-        copies, best.interrupted = with_copies(source, best.sequence, rest, news, best.bound)
+        copies = with_copies(source, best.sequence, rest, news, best.bound)
     except KeyboardInterrupt:
         best.interrupted = True
         if alone is None or not limits.keep_on_interrupt:
             raise
-        copies = None
-    if copies is None or alone is None:
-        return alone if copies is None else copies
-    return min(alone, copies, key=lambda order: evaluate(source, order).seconds)
+        return alone
+    best.interrupted = copies.interrupted
+    return copies.order if copies.seconds < best.priced else alone
 
 
 def _solve_free(best: Incumbent, source: Problem, bounder: CutBounder) -> None:

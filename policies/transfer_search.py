@@ -84,7 +84,8 @@ class TransferSearch:
         """Return the work (or, with a time limit, the milliseconds) left."""
         if self.limits.time_seconds is None:
             return self.limits.work - self.work
-        usable = 0.95 * self.limits.time_seconds - 4e-5 * self.compact.n
+        # what comes after the search, above all the referee, takes time too
+        usable = 0.95 * self.limits.time_seconds - 1.5e-4 * self.compact.n
         return 1000.0 * (usable - (time.perf_counter() - self._began))
 
     def run(self, sequence: NDArray[np.int64] | None) -> None:
@@ -118,7 +119,7 @@ class TransferSearch:
     def _price_of(self, pairs: Rows, marks: Rows, *, wait: bool = True) -> Arranged:
         """Price a plan and keep it if it fits and is the best."""
         found = arrange(self.machine, pairs, marks, wait=wait)
-        self.work += 0.02 + 3e-4 * len(found.run)
+        self.work += 0.1 + 3e-4 * len(found.run)
         if found.played.excess == 0 and found.played.seconds < self.seconds * (1 - 1e-12):
             self.best, self.seconds = found, found.played.seconds
             self.pairs, self.marks = pairs, _effective(found)
@@ -132,11 +133,14 @@ class TransferSearch:
         most = int(self._bounder.moments.baseline.max(initial=0))
         self._cover(self._recompute(most), NOTHING)
         low, high = self.machine.budget, most
+        cost = 0.0
         for _ in range(7):
-            if self._done() or (self.left() <= 0 and self.best is not None) or high - low < 2:
+            if self._done() or (self.left() < cost and self.best is not None) or high - low < 2:
                 break
             middle = (low + high) // 2
+            before = self.left()
             pairs = self._recompute(middle)
+            cost = before - self.left()
             if pairs is not None and self._cover(pairs, NOTHING):
                 low = middle
             else:
@@ -171,6 +175,8 @@ class TransferSearch:
             self.work += 0.05 * compact.n
             if search.best_seconds < np.inf:
                 search.start(search.best_pairs())
+                break
+            if self.left() <= 0:
                 break
         self._anneal_sets(search, 0.3, 0.1)
         return search.best_pairs() if search.best_seconds < np.inf else None

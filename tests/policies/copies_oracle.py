@@ -56,11 +56,11 @@ def least_with_copies(problem, most_seconds=float("inf"), most_states=50_000):
             left(back),
         )
 
-    def without(fast, leaving, value):
-        """What is left when a fast copy goes."""
+    def without(fast, leaving, value, newest=True):
+        """What is left when a fast copy goes; one that may be waited for, or not."""
         busy = next(until for v, _, until in fast if v == value)
         fast = tuple(stay for stay in fast if stay[0] != value)
-        return fast, (*leaving, (value, busy, True)) if busy > 0 else leaving
+        return fast, (*leaving, (value, busy, newest)) if busy > 0 else leaving
 
     while heap:
         _, _, clock, state, path = heapq.heappop(heap)
@@ -132,7 +132,7 @@ def least_with_copies(problem, most_seconds=float("inf"), most_states=50_000):
                 other = later((max(ran, t + 1), fast, old, kept, out, back), seconds)
                 _, stays, old, kept, free, free_back = other
                 if taken:
-                    stays, old = without(stays, old, target)
+                    stays, old = without(stays, old, target, newest=False)
                 stays = tuple(sorted((*stays, *((v, 0.0, 0.0) for v in made[t]))))
                 go(seconds, (other[0], stays, old, kept, free, free_back), compact.tasks[t])
     return None

@@ -41,7 +41,7 @@ from policies.serialize import decision_from_json, decision_to_json
 from policies.streams import stalls
 from policies.transfers import arrange, events_of
 
-QUICK = Limits(work=300)
+QUICK = Limits(work=150)
 SAVE_ONLY = frozenset({Choice.SAVE, Choice.OFFLOAD})
 
 
@@ -85,7 +85,7 @@ def order_with_copies(problem, rng):
     return order
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 8), st.sampled_from([1.0, 3.0]))
 def test_the_compiled_clock_is_that_of_the_referee(seed, n, calls):
     rng = random.Random(seed)
@@ -102,7 +102,7 @@ def test_the_compiled_clock_is_that_of_the_referee(seed, n, calls):
     assert sum(stalls(problem, order).values()) == pytest.approx(expected.stall_seconds)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 9), st.booleans())
 def test_every_set_of_marks_is_a_plan(seed, n, wait):
     rng = random.Random(seed)
@@ -140,14 +140,14 @@ def tiny(seed):
     return problem if compact.hold.all() or compact.known.all() else None
 
 
-TINY = [seed for seed in range(150) if tiny(seed) is not None]
+TINY = [seed for seed in range(70) if tiny(seed) is not None]
 
 
 @pytest.mark.parametrize("seed", TINY)
 def test_bound_optimum_plan(seed):
     problem = tiny(seed)
     try:
-        best = least_with_copies(problem, most_states=4000)
+        best = least_with_copies(problem, most_states=800)
     except OverflowError:
         pytest.skip("too many states for the oracle")
     try:
@@ -176,12 +176,12 @@ def test_more_link_is_never_worse_and_no_bound_is_above_a_plan(make):
     problem = make()
     total = sum(data["seconds"] for _, data in problem.graph.nodes(data=True))
     peak = save_all_peak(problem)
-    budget = max(int(0.7 * peak), floor(problem).bytes)
-    alone = solve(problem.with_budget(budget), limits=QUICK)
+    budget = max(int(0.8 * peak), floor(problem).bytes)
+    alone = solve(problem.with_budget(budget), limits=Limits(work=200))
     before = bound_before = None
-    for speed in (0.03, 0.3, 3.0, 3000.0):
+    for speed in (0.1, 1.0, 3000.0):
         tight = linked(problem, Link(speed * peak / total), budget)
-        found = solve(tight, limits=Limits(work=2500))
+        found = solve(tight, limits=Limits(work=600))
         result = evaluate(tight, found)
         assert result.peak_bytes <= budget
         assert found.bound_seconds <= found.seconds <= alone.seconds * (1 + 1e-9)
@@ -200,14 +200,14 @@ def test_copies_that_cost_nothing_leave_no_overhead():
     assert found.fetches > 0
 
 
-def test_a_link_too_slow_to_use_gives_the_plan_without_it():
-    problem = layered(5, 3, 1)
-    limits = Limits(work=3000)
-    budget = "0.8x"
-    alone = solve(problem.with_budget(budget), limits=Limits(work=1000))
-    found = solve(linked(problem, Link(1e-9), budget), limits=limits)
-    assert (found.order, found.fetches) == (alone.order, 0)
-    assert found.bound_seconds <= alone.seconds
+@pytest.mark.parametrize("make", [lambda: layered(4, 3, 1), lambda: skips(5), lambda: chain(8, 1)])
+def test_a_link_too_slow_to_use_gives_the_plan_without_it(make):
+    alone = solve(make().with_budget("0.9x"), limits=Limits(work=200))
+    assert alone.status.value == "optimal"
+    for policy in ("auto", "offload"):
+        found = solve(linked(make(), Link(1e-9), "0.9x"), policy, limits=Limits(work=600))
+        assert (found.seconds, found.fetches) == (pytest.approx(alone.seconds), 0)
+        assert found.bound_seconds <= alone.seconds
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -296,14 +296,14 @@ def test_a_free_order_is_offloaded_too():
     problem = Problem(layered(5, 3, 1).graph, link=Link(1e9))
     low, high = floor(problem).bytes, save_all_peak(problem)
     problem = problem.with_budget((3 * low + high) // 4)
-    found = solve(problem, limits=Limits(work=2000))
+    found = solve(problem, limits=QUICK)
     assert evaluate(problem, found).peak_bytes <= problem.limit.resolve(problem)
     assert found.bound_seconds <= found.seconds
 
 
 def test_a_frontier_with_a_link_is_monotone():
     problem = linked(layered(4, 3, 2), Link(100.0))
-    points = frontier(problem, ["1x", "0.9x", "0.8x", "0.7x"], limits=Limits(work=4000))
+    points = frontier(problem, ["1x", "0.9x", "0.8x", "0.7x"], limits=Limits(work=1200))
     good = [point for point in points if isinstance(point, Decision)]
     assert len(good) > 1
     assert [p.seconds for p in good] == sorted(p.seconds for p in good)
@@ -317,7 +317,7 @@ def test_the_answer_is_a_function_of_seed_and_work():
 
 
 def test_ctrl_c_among_the_copies_keeps_the_best_plan():
-    problem = linked(layered(6, 3, 1), Link(60.0), "0.8x")
+    problem = linked(layered(4, 3, 1), Link(60.0), "0.9x")
 
     def stop(step):
         if step.engine == "copies":
