@@ -8,19 +8,21 @@ import sys
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
 from policies.budget import Budget
 from policies.errors import Infeasible, InvalidProblem, PolicyError
 from policies.policy import Limits, Progress, Step
+from policies.problem import Link
 from policies.serialize import decision_to_json, read_problem, schedule_to_json
 from policies.solve import solve as solve_problem
-from policies.units import format_bytes, format_seconds, parse_seconds
+from policies.units import format_bytes, format_seconds, parse_rate, parse_seconds
 
 if TYPE_CHECKING:
     from policies.decision import Decision
@@ -40,6 +42,9 @@ def solve(
     *,
     budget: str | None = None,
     order: Literal["fixed", "free"] = "fixed",
+    bandwidth: str | None = None,
+    latency: str | None = None,
+    duplex: Annotated[bool | None, Parameter(negative="--no-duplex")] = None,
     time_limit: str | None = None,
     work: int = Limits().work,
     seed: int = 0,
@@ -55,11 +60,15 @@ def solve(
         budget: 0.8x (that part of the no-recomputation peak, rounded up), 12GiB, or bytes; left
             out, the budget of the file.
         order: keep the first executions in the order of the file, or choose the order too.
+        bandwidth: of the link to slow memory in each direction, for example 25GB/s; values may then
+            be offloaded. Left out, the link of the file, if it has one.
+        latency: what the link adds to every copy, for example 10us.
+        duplex: both directions of the link run at once, or share it.
         time_limit: stop after this long, for example 20s or 2min.
         work: stop after so much deterministic work.
         seed: of every random choice.
         policy: auto, or save_all, recompute_all, sqrt, greedy, dtr, knapsack, checkmate,
-            checkmate_lp, moccasin, cpsat, exhaustive, chain.
+            checkmate_lp, moccasin, cpsat, exhaustive, chain, offload.
         out: write the decision to this file.
         schedule: write the order to this file, as a list of node ids.
         json: print figures for programs instead of a table.
@@ -69,6 +78,7 @@ def solve(
     """
     try:
         problem = read_problem(graph, budget=budget, order=order)
+        problem = _linked(problem, bandwidth, latency, duplex=duplex)
         limits = _limits(time_limit, work, seed)
         with _progress() as progress:
             decision = solve_problem(problem, policy, limits=limits, progress=progress)
@@ -97,6 +107,9 @@ def frontier(
     budgets: int = 18,
     lowest: float = 0.1,
     order: Literal["fixed", "free"] = "fixed",
+    bandwidth: str | None = None,
+    latency: str | None = None,
+    duplex: Annotated[bool | None, Parameter(negative="--no-duplex")] = None,
     time_limit: str | None = None,
     work: int = Limits().work,
     seed: int = 0,
@@ -110,6 +123,10 @@ def frontier(
         budgets: how many, evenly spaced up to 0.95 of the no-recomputation peak.
         lowest: the first of them, as a part of that peak.
         order: keep the first executions in the order of the file, or choose the order too.
+        bandwidth: of the link to slow memory in each direction, for example 25GB/s; values may then
+            be offloaded. Left out, the link of the file, if it has one.
+        latency: what the link adds to every copy, for example 10us.
+        duplex: both directions of the link run at once, or share it.
         time_limit: stop after this long in all, for example 20s or 2min.
         work: stop after so much deterministic work in all.
         seed: of every random choice.
@@ -122,7 +139,7 @@ def frontier(
     try:
         if budgets < 1 or not 0 < lowest <= 0.95:
             raise InvalidProblem("budgets must be at least 1 and lowest in (0, 0.95]")
-        problem = read_problem(graph, order=order)
+        problem = _linked(read_problem(graph, order=order), bandwidth, latency, duplex=duplex)
         limits = _limits(time_limit, work, seed)
         step = (0.95 - lowest) / max(1, budgets - 1)
         fractions = [0.95 - step * index for index in range(budgets)]
@@ -185,6 +202,7 @@ def figures(found: Decision | Infeasible) -> dict[str, object]:
         "bound_engine": found.bound_engine,
         "solve_seconds": found.solve_seconds,
         "recomputations": found.recomputations,
+        "fetches": found.fetches,
         "policy": found.policy,
         "seconds": found.seconds,
         "baseline_seconds": found.baseline_seconds,
@@ -198,6 +216,24 @@ def _print(document: object) -> None:
 def _limits(time_limit: str | None, work: int, seed: int) -> Limits:
     seconds = None if time_limit is None else parse_seconds(time_limit)
     return Limits(time_seconds=seconds, work=work, seed=seed, keep_on_interrupt=True)
+
+
+def _linked(
+    problem: Problem, bandwidth: str | None, latency: str | None, *, duplex: bool | None
+) -> Problem:
+    """Give the problem with the link of the command line, or what that changes of its own."""
+    if bandwidth is None and latency is None and duplex is None:
+        return problem
+    if bandwidth is None and problem.link is None:
+        raise InvalidProblem("a link needs --bandwidth: the file has no link that could be changed")
+    link = problem.link or Link(1.0)
+    if bandwidth is not None:
+        link = replace(link, bytes_per_second=parse_rate(bandwidth))
+    if latency is not None:
+        link = replace(link, latency_seconds=parse_seconds(latency))
+    if duplex is not None:
+        link = replace(link, duplex=duplex)
+    return replace(problem, link=link)
 
 
 def _sweep(
@@ -224,6 +260,8 @@ def _table(decision: Decision, problem: Problem) -> Table:
     gap = f"{decision.gap_points:.4f} points, {decision.gap_percent:.4f} %"
     table.add_row("gap", gap)
     table.add_row("recomputations", str(decision.recomputations))
+    if decision.fetches:
+        table.add_row("fetched from slow memory", f"{decision.fetches} times")
     table.add_row("solved in", format_seconds(decision.solve_seconds))
     return table
 

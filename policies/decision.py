@@ -101,14 +101,19 @@ class Decision:
         return len(runs) - len(set(runs))
 
     @property
+    def fetches(self) -> int:
+        """How often a value is brought back from slow memory."""
+        return sum(isinstance(event, Fetch) for event in self.order)
+
+    @property
     def overhead(self) -> float:
         """Seconds beyond the baseline, as a fraction of the baseline."""
-        return _ratio(self.seconds, self.baseline_seconds) - 1
+        return _beyond(self.seconds, self.baseline_seconds)
 
     @property
     def bound_overhead(self) -> float:
         """The least possible overhead that was proved."""
-        return _ratio(self.bound_seconds, self.baseline_seconds) - 1
+        return _beyond(self.bound_seconds, self.baseline_seconds)
 
     @property
     def gap_points(self) -> float:
@@ -119,6 +124,12 @@ class Decision:
     def gap_percent(self) -> float:
         """Seconds above the bound, in percent of the bound."""
         return max(0.0, 100 * (_ratio(self.seconds, self.bound_seconds) - 1))
+
+
+def _beyond(seconds: float, base: float) -> float:
+    """Give how much more the seconds are, as a fraction; sums in another order are no less."""
+    more = _ratio(seconds, base) - 1
+    return 0.0 if abs(more) < 1e-13 else more
 
 
 def _ratio(seconds: float, base: float) -> float:

@@ -18,6 +18,7 @@ from policies.compact import Compact, compact_of, value_names
 from policies.decision import Choice, Decision, Fetch, Free, Store
 from policies.evaluate import evaluate
 from policies.problem import Problem
+from policies.streams import stalls
 from policies.units import format_bytes, format_seconds
 
 __all__ = ["Explanation", "Story", "explain"]
@@ -31,10 +32,13 @@ class Story:
         value: its name.
         task: who makes it.
         bytes: its size.
-        choice: saved, recomputed or offloaded.
+        choice: saved, recomputed or offloaded (one that is also recomputed is offloaded).
         runs: how often its task ran.
         positions: of the order at which its task ran.
+        stored: positions of the order at which it is copied to slow memory.
+        fetched: positions at which it is fetched back.
         extra_seconds: of the runs beyond the first.
+        stall_seconds: that the order waits for its copies.
         seconds_per_byte: what making it once more costs, with what had to run again for it.
         held_over_peak: True if it is alive at the peak.
         reason: in words.
@@ -46,7 +50,10 @@ class Story:
     choice: Choice
     runs: int
     positions: tuple[int, ...]
+    stored: tuple[int, ...]
+    fetched: tuple[int, ...]
     extra_seconds: float
+    stall_seconds: float
     seconds_per_byte: float
     held_over_peak: bool
     reason: str
@@ -109,12 +116,16 @@ def explain(problem: Problem, decision: Decision, price: float | None = None) ->
     compact, names = compact_of(problem, 0), value_names(problem)
     index = {task: t for t, task in enumerate(compact.tasks)}
     positions: dict[int, list[int]] = defaultdict(list)
-    stored: set[Hashable] = set()
+    stored: dict[Hashable, list[int]] = defaultdict(list)
+    fetched: dict[Hashable, list[int]] = defaultdict(list)
     for position, event in enumerate(decision.order):
         if isinstance(event, Store):
-            stored.add(event.value)
-        elif not isinstance(event, (Fetch, Free)):
+            stored[event.value].append(position)
+        elif isinstance(event, Fetch):
+            fetched[event.value].append(position)
+        elif not isinstance(event, Free):
             positions[index[event]].append(position)
+    waited = stalls(problem, decision.order) if stored else {}
     alive = {name for name, _ in result.live}
     rate = _rates(compact, positions)
     paid = [rate[t] for t in positions if len(positions[t]) > 1 and np.isfinite(rate[t])]
@@ -131,12 +142,17 @@ def explain(problem: Problem, decision: Decision, price: float | None = None) ->
         if name not in stored and choice is Choice.OFFLOAD:
             choice = Choice.SAVE
         extra = (runs - 1) * float(compact.seconds[t])
+        stall = waited.get(name, 0.0)
+        if choice is Choice.OFFLOAD:
+            reason = _copied(problem, size, stored[name], fetched[name], stall)
+        else:
+            reason = _reason(compact, t, size, positions[t], rate[t], worth, name in alive)
         story = Story(
-            name, task, size, choice, runs, tuple(positions[t]), extra, rate[t], name in alive,
-            _reason(compact, t, size, choice, positions[t], rate[t], worth, name in alive),
+            name, task, size, choice, runs, tuple(positions[t]), tuple(stored.get(name, ())),
+            tuple(fetched.get(name, ())), extra, stall, rate[t], name in alive, reason,
         )  # fmt: skip
         stories.append(story)
-    stories.sort(key=lambda story: (-story.extra_seconds, -story.bytes))
+    stories.sort(key=lambda story: (-story.extra_seconds - story.stall_seconds, -story.bytes))
     over = max(0.0, decision.seconds - decision.baseline_seconds)
     return Explanation(tuple(stories), worth, min(over, worth * 2**30))
 
@@ -169,11 +185,22 @@ def _recomputed_readers(compact: Compact, positions: dict[int, list[int]], task:
     return count
 
 
+def _copied(
+    problem: Problem, size: int, stored: list[int], fetched: list[int], stall: float
+) -> str:
+    """Say in words where a value went to slow memory and back, and what that cost."""
+    assert problem.link is not None
+    out = f"stored at {', '.join(map(str, stored))}"
+    back = f"fetched at {', '.join(map(str, fetched))}" if fetched else "never fetched"
+    each = f"{format_seconds(problem.link.copy_seconds(size))} of the link each way"
+    cost = f"{format_seconds(stall)} of waiting" if stall > 0 else "no waiting"
+    return f"offloaded: {out}, {back}: {format_bytes(size)}, {each}, {cost}"
+
+
 def _reason(  # noqa: PLR0917
     compact: Compact,
     task: int,
     size: int,
-    choice: Choice,
     positions: list[int],
     rate: float,
     worth: float,
@@ -181,8 +208,6 @@ def _reason(  # noqa: PLR0917
 ) -> str:
     """Say in words why the value was treated so."""
     per_byte = f"{format_seconds(rate)} per byte"
-    if choice is Choice.OFFLOAD:
-        return f"copied to slow memory: {format_bytes(size)} off the peak for a copy there and back"
     if len(positions) > 1:
         extra = (len(positions) - 1) * float(compact.seconds[task])
         where = ", ".join(str(position) for position in positions[:6])

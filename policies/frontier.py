@@ -60,9 +60,7 @@ def frontier(
     """
     limits = limits or Limits()
     if problem.options or problem.link is not None:
-        count = len(budgets)
-        each = [problem.with_budget(b) for b in budgets]
-        return [_separately(one, limits, count, progress) for one in each]
+        return _each(problem, budgets, limits, progress)
     began = time.perf_counter()
     caps = [Budget.of(b).resolve(problem.with_budget(b)) for b in budgets]
     queue = sorted(set(caps), reverse=True)
@@ -83,6 +81,23 @@ def frontier(
         except Infeasible as error:
             found[cap] = error
     _spread(problem, queue, found)
+    return [found[cap] for cap in caps]
+
+
+def _each(
+    problem: Problem,
+    budgets: Sequence[Budget | int | str],
+    limits: Limits,
+    progress: Progress | None,
+) -> list[Decision | Infeasible]:
+    """Solve every budget by itself; with options left open, neighbours do not help each other."""
+    each = [problem.with_budget(b) for b in budgets]
+    points = [_separately(one, limits, len(each), progress) for one in each]
+    if problem.options:
+        return points
+    caps = [one.limit.resolve(one) for one in each]
+    found = dict(zip(caps, points, strict=True))
+    _spread(problem, sorted(found, reverse=True), found)
     return [found[cap] for cap in caps]
 
 

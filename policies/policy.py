@@ -86,6 +86,7 @@ _MODULES = {
     "exhaustive": "exhaustive",
     "chain": "chain",
     "staging": "staging",
+    "offload": "offload",
 }
 _POLICIES: dict[str, Policy] = {}
 

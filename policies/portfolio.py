@@ -8,6 +8,7 @@ is a function of the problem and the seed.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,16 +16,18 @@ import numpy as np
 from policies.compact import compact_of
 from policies.cutbound import CutBound, CutBounder
 from policies.cutgrid import CutGrid
-from policies.decision import Decision, Status
+from policies.decision import Decision, Event, Status
 from policies.errors import Infeasible, InvalidDecision, Stopped
-from policies.evaluate import simulate
+from policies.evaluate import sequence_of, simulate
 from policies.floor import floor
 from policies.judge import judged
 from policies.lifetimes import first_unknown, to_pairs, to_sequence
+from policies.linkbound import link_bound
 from policies.mincut import best_price
+from policies.offload import can_offload, with_copies
 from policies.ordering import always_between, permuted, search_order
+from policies.playback import machine_of
 from policies.policy import Limits, Progress, Step, policy_named, register
-from policies.problem import Choice
 from policies.proving import StageRounds
 from policies.recompute_sets import SetSearch
 
@@ -81,7 +84,7 @@ class Incumbent:
         self.interrupted = False
         self.impossible = ""
         self.searched = float("inf")
-        self._priced = float("inf")
+        self.priced = float("inf")
 
     @property
     def elapsed(self) -> float:
@@ -117,9 +120,9 @@ class Incumbent:
             self.tell(f"{engine}: {error}")
             return False
         seconds = outcome.early_seconds + self.calls * outcome.late_seconds
-        if outcome.peak > self.problem.budget or seconds >= self._priced:
+        if outcome.peak > self.problem.budget or seconds >= self.priced:
             return False
-        self._priced = seconds
+        self.priced = seconds
         self.sequence, self.seconds, self.peak = sequence, outcome.seconds, outcome.peak
         self.tell(engine)
         return True
@@ -198,7 +201,7 @@ def plan(
     compact = compact_of(problem, budget)
     if "bounder" not in problem.cache:
         problem.cache["bounder"] = CutBounder(compact)
-    best = Incumbent(compact, limits, progress, problem.calls)
+    best = Incumbent(compact, _share(problem, limits), progress, problem.calls)
     quick = limits.time_seconds is None or len(warm) > 0 or compact.n > LARGE
     best.enough = enough if quick else ENOUGH
     try:
@@ -210,7 +213,8 @@ def plan(
         best.interrupted = True
         if best.sequence is None or not limits.keep_on_interrupt:
             raise
-    if best.sequence is None:
+    order = _with_copies(best, problem, limits)
+    if order is None:
         least = floor(problem)
         proved = bool(best.impossible) or budget < least.bytes
         raise Infeasible(
@@ -222,7 +226,7 @@ def plan(
         )
     decision = judged(
         problem,
-        [compact.tasks[t] for t in best.sequence],
+        order,
         policy="auto",
         budget_bytes=budget,
         bound_seconds=best.bound,
@@ -230,7 +234,41 @@ def plan(
         status=Status.TIME_LIMIT if best.interrupted else Status.FEASIBLE,
         solve_seconds=best.elapsed,
     )
-    return decision, best.sequence
+    return decision, sequence_of(compact, decision.runs) if best.sequence is None else best.sequence
+
+
+def _share(problem: Problem, limits: Limits) -> Limits:
+    """Give the limits for everything but copies: a third of them where there is a link."""
+    if bounds_hold(problem):
+        return limits
+    seconds = None if limits.time_seconds is None else limits.time_seconds / 3
+    return replace(limits, time_seconds=seconds, work=limits.work // 3)
+
+
+def _with_copies(best: Incumbent, source: Problem, limits: Limits) -> Sequence[Event] | None:
+    """Give the order of the best plan; with a link, of a plan with copies if that is better."""
+    tasks = best.problem.tasks
+    alone = None if best.sequence is None else [tasks[t] for t in best.sequence]
+    if bounds_hold(source) or best.interrupted or best.gap <= best.enough:
+        return alone
+    seconds, before = None, best.elapsed
+    if limits.time_seconds is not None:
+        seconds = max(0.0, limits.time_seconds - before)
+    rest = replace(limits, time_seconds=seconds, work=max(0, limits.work - int(best.work)))
+
+    def news(step: Step) -> None:
+        if best.progress is not None and step.seconds is not None and step.seconds < best.priced:
+            best.progress(replace(step, elapsed_seconds=before + step.elapsed_seconds))
+
+    try:
+        copies = with_copies(source, best.sequence, rest, news, best.bound)
+    except KeyboardInterrupt:
+        best.interrupted = True
+        if alone is None or not limits.keep_on_interrupt:
+            raise
+        return alone
+    best.interrupted = copies.interrupted
+    return copies.order if copies.seconds < best.priced else alone
 
 
 def _solve_free(best: Incumbent, source: Problem, bounder: CutBounder) -> None:
@@ -250,6 +288,9 @@ def _solve_free(best: Incumbent, source: Problem, bounder: CutBounder) -> None:
                 0.0,
             )
             best.prove(value, "min cut at one stage")
+    if not bounds_hold(source):
+        linked = link_bound(machine_of(source, problem), problem, bounder)
+        best.prove(linked.seconds, linked.engine)
     steps = max(200, 40_000_000 // (problem.n + len(problem.reads)) // 4)
     steps = min(steps, 60_000)
     order, excess = search_order(problem, best.limits.seed, steps)
@@ -278,9 +319,7 @@ def _solve_free(best: Incumbent, source: Problem, bounder: CutBounder) -> None:
 
 def bounds_hold(problem: Problem) -> bool:
     """Tell whether bounds on recomputation hold: nothing may leave for slow memory instead."""
-    if problem.link is None:
-        return True
-    return not any(Choice.OFFLOAD in problem.allowed(task) for task in problem.graph)
+    return not can_offload(problem)
 
 
 def _solve(
@@ -297,6 +336,9 @@ def _solve(
     bound = bounder.bound(problem.budget)
     if rigorous:
         best.prove(bound.seconds, "min cut at one stage")
+    else:
+        linked = link_bound(machine_of(source, problem), problem, bounder)
+        best.prove(linked.seconds, linked.engine)
     natural = bounder.network.natural_price()
     price = 3.0 * (bound.price if bound.price > 0 else natural)
     search = SetSearch(problem, baseline, best.limits.seed, price, best.calls)

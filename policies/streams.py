@@ -5,7 +5,8 @@ stays alive at least until the copy is complete.  A Fetch takes the next place o
 once its value is stored; its fast copy counts from the Fetch on, and the first read waits for it.
 A Free waits until the value's store is complete and gives up the fast copy.  Without a Free, a fast
 copy dies at its last read before the value is next fetched or made, or when its store is complete,
-whichever is later.  Without ``duplex`` both directions share one stream.
+whichever is later.  The end waits for the last copies of values that must live.  Without ``duplex``
+both directions share one stream.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from policies.evaluate import Evaluation
 from policies.judge import late_start
 from policies.problem import Choice, Problem
 
-__all__ = ["play"]
+__all__ = ["play", "stalls"]
 
 
 @dataclass(slots=True)
@@ -68,6 +69,27 @@ def play(problem: Problem, order: Sequence[Event]) -> Evaluation:
     return _Player(problem, compact, tuple(order)).run()
 
 
+def stalls(problem: Problem, order: Sequence[Event]) -> dict[Hashable, float]:
+    """Give the seconds that an order waits for the copies of each value, one time.
+
+    Raises:
+        InvalidDecision: the order cannot be run.
+
+    >>> import networkx as nx
+    >>> from policies.problem import Link
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=1, bytes=4)
+    >>> graph.add_node("b", seconds=1, bytes=9)
+    >>> graph.add_edge("a", "b")
+    >>> problem = Problem(graph, link=Link(8.0))
+    >>> stalls(problem, ["a", Store("a"), Free("a"), Fetch("a"), "b"])
+    {'a': 1.0}
+    """
+    player = _Player(problem, compact_of(problem, 0), tuple(order))
+    player.run()
+    return {player.names[value]: seconds for value, seconds in player.stalls.items()}
+
+
 class _Player:
     """Plays one order: one pass finds the stays and their last reads, another times them."""
 
@@ -80,6 +102,8 @@ class _Player:
         self.value_id = {name: v for v, name in enumerate(self.names) if name is not None}
         self.used: list[list[_Copy]] = []
         self.made: list[list[_Copy]] = []
+        self.final: list[_Copy] = []
+        self.stalls: dict[int, float] = {}
         self.recomputations = 0
         self.late_from = late_start(compact, self.task_id, order)
 
@@ -152,6 +176,7 @@ class _Player:
                     message = f"{self.names[value]!r} must live to the end and is freed"
                     raise InvalidDecision(message, value=self.names[value])
                 stay.last = len(self.order)
+                self.final.append(stay)
 
     def _link_task(
         self,
@@ -204,6 +229,12 @@ class _Player:
         at_peak: tuple[tuple[Hashable, int], ...] = ()
         workspace = 0
 
+        def wait(stay: _Copy, until: float) -> None:
+            nonlocal clock
+            if until > clock:
+                self.stalls[stay.value] = self.stalls.get(stay.value, 0.0) + until - clock
+                clock = until
+
         def leave(stay: _Copy) -> None:
             nonlocal live
             if stay.busy_until > clock:
@@ -249,13 +280,15 @@ class _Player:
                     at_peak = self._alive(present)
             elif isinstance(event, Free):
                 stay = used[0]
-                stall += max(0.0, stay.busy_until - clock)
-                clock = max(clock, stay.busy_until)
+                before = clock
+                wait(stay, stay.busy_until)
+                stall += clock - before
             elif event in self.task_id:
                 task = self.task_id[event]
-                ready = max((stay.ready for stay in used), default=0.0)
-                stall += max(0.0, ready - clock)
-                clock = max(clock, ready)
+                before = clock
+                for stay in sorted(used, key=lambda stay: stay.ready):
+                    wait(stay, stay.ready)
+                stall += clock - before
                 now = live + int(compact.workspace[task])
                 target = int(compact.overwrite_value[task])
                 if any(s.value == target and s.last == position for s in used):
@@ -267,6 +300,10 @@ class _Player:
             for stay in (*used, *made):
                 if stay.last == position and id(stay) in present:
                     leave(stay)
+        for stay in self.final:
+            before = clock
+            wait(stay, stay.ready)
+            stall += clock - before
         if self.late_from == len(self.order):
             early = clock
         late = clock - early

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-__all__ = ["format_bytes", "format_seconds", "parse_bytes", "parse_seconds"]
+__all__ = ["format_bytes", "format_seconds", "parse_bytes", "parse_rate", "parse_seconds"]
 
 _SCALE = {
     "": 1,
@@ -73,6 +73,18 @@ def parse_seconds(text: str | float) -> float:
     if unit not in _DURATION:
         raise ValueError(f"unknown unit {unit!r} in {text!r}: write us, ms, s, min or h")
     return float(number) * _DURATION[unit]
+
+
+def parse_rate(text: str) -> float:
+    """Read bytes per second: a number of bytes, with or without ``/s``.
+
+    Raises:
+        ValueError: no number, a negative number or an unknown unit.
+
+    >>> parse_rate("25GB/s"), parse_rate("1GiB")
+    (25000000000.0, 1073741824.0)
+    """
+    return float(parse_bytes(text.strip().removesuffix("/s")))
 
 
 def format_bytes(count: int) -> str:
