@@ -1,0 +1,508 @@
+# ruff: noqa: PLR0917 (arrays, for the inner loops)
+"""The dynamic program over segments and memory, and the plans that it stands for.
+
+``best[a, b, m]`` is the fewest seconds to bring back the groups ``a … b`` when their crossing set
+is held and ``m`` units of memory are left for all of it.  Either segment ``a`` runs on its own,
+keeping what one of its options says until its group comes, or the way is run up to a boundary
+``j``, whose crossing set is held while ``j … b`` come back, before ``a … j - 1`` follow from the
+crossing set of ``a``; a last segment may also run straight before its group.  Ranges of segments
+that look alike share one table.
+
+Source: Beaumont, Eyraud-Dubois, Herrmann, Joly and Shilova, "Optimal checkpointing for
+heterogeneous chains: how to train deep neural networks with limited memory" (ACM TOMS, 2024);
+several options per block: Zhao, Le Hellard, Eyraud-Dubois, Gusak and Beaumont, "Rockmate" (ICML
+2023).  Crossing sets, memory of the tasks after the split, and equal ranges are ours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import njit
+
+from policies.blocks import stir
+from policies.crossing import Crossing, next_of
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from policies.compact import Compact
+
+__all__ = ["Nesting"]
+
+# fmt: off
+
+
+@njit(cache=True)
+def _before(first: Any, n: int, k: int) -> int:
+    """Return the end of group `k`."""
+    return first[k - 1] if k > 0 else n
+
+
+@njit(cache=True)
+def _events(k: int, again: Any, first: Any, segment: Any, value_task: Any, read_start: Any,
+            reads: Any, split: int, done: Any, events: Any, stack: Any) -> int:
+    """List what runs while group `k` comes back, option `again`, and clear `done` after."""
+    n = len(read_start) - 1
+    count = 0
+    for s in range(first[k], _before(first, n, k)):
+        begin = count
+        top = 0
+        stack[0] = s
+        while top >= 0:
+            t = stack[top]
+            top -= 1
+            for i in range(read_start[t], read_start[t + 1]):
+                u = value_task[reads[i]]
+                if u < split and segment[u] == k and again[u] and not done[u]:
+                    done[u] = True
+                    events[count] = u
+                    count += 1
+                    top += 1
+                    stack[top] = u
+        events[begin:count].sort()
+        events[count] = s
+        count += 1
+    for e in range(count):
+        if events[e] < split:
+            done[events[e]] = False
+    return count
+
+
+@njit(cache=True)
+def _kept(k: int, count: int, events: Any, again: Any, segment: Any, value_task: Any,
+          read_start: Any, reads: Any, split: int, pinned: Any, seen: Any, kept: Any) -> int:
+    """List the values that the events of group `k` read and do not make."""
+    some = 0
+    for e in range(count):
+        t = events[e]
+        for i in range(read_start[t], read_start[t + 1]):
+            v = reads[i]
+            u = value_task[v]
+            if u >= split or pinned[v] or seen[v] or (segment[u] == k and again[u]):
+                continue
+            seen[v] = True
+            kept[some] = v
+            some += 1
+    for i in range(some):
+        seen[kept[i]] = False
+    return some
+
+
+@njit(cache=True)
+def _options(again: Any, bounds: Any, first: Any, segment: Any, seconds: Any, workspace: Any,
+             made_start: Any, size: Any, value_task: Any, read_start: Any, reads: Any,
+             pinned: Any, next_start: Any, next_read: Any, idle: Any, late: Any,
+             needed: Any) -> Any:
+    """Price each option of each segment.
+
+    Returns:
+        extra[k, o, b], bytes kept beside the crossing set of (k + 1, b); there[k, o] and
+        back[k, o], most bytes on the way there and back; run[k, o], seconds on the way back;
+        forward[k, o], seconds on the way there.
+    """
+    split, n, ways, count = len(segment), len(read_start) - 1, len(again), len(bounds) - 1
+    extra = np.zeros((count, ways, count))
+    there = np.zeros((count, ways))
+    back = np.zeros((count, ways))
+    run = np.zeros((count, ways))
+    forward = np.zeros((count, ways))
+    done = np.zeros(n + 1, np.bool_)
+    seen = np.zeros(len(size), np.bool_)
+    last = np.full(len(size), -1, np.int64)
+    kept = np.zeros(len(size), np.int64)
+    events = np.zeros(2 * n + 2, np.int64)
+    stack = np.zeros(n + 2, np.int64)
+    must = np.zeros(split, np.bool_)
+    for k in range(count):
+        low, high = bounds[k], bounds[k + 1]
+        for o in range(ways):
+            runs = _events(k, again[o], first, segment, value_task, read_start, reads, split,
+                           done, events, stack)
+            some = _kept(k, runs, events, again[o], segment, value_task, read_start, reads, split,
+                         pinned, seen, kept)
+            live = 0.0
+            for i in range(some):
+                v = kept[i]
+                live += size[v]
+                one = next_of(next_start, next_read, v, k + 1, count)
+                for b in range(k, min(one, count)):
+                    extra[k, o, b] += size[v]
+            for e in range(runs):
+                t = events[e]
+                for i in range(read_start[t], read_start[t + 1]):
+                    if value_task[reads[i]] < split:
+                        last[reads[i]] = e
+            s = first[k]
+            most = live + idle[s] if runs > 0 else 0.0
+            for e in range(runs):
+                t = events[e]
+                if t < split:
+                    run[k, o] += seconds[t]
+                    for v in range(made_start[t], made_start[t + 1]):
+                        live += 0 if pinned[v] else size[v]
+                    most = max(most, live + workspace[t] + idle[s])
+                    for v in range(made_start[t], made_start[t + 1]):
+                        if last[v] < e:
+                            live -= 0 if pinned[v] else size[v]
+                else:
+                    most = max(most, live + late[t])
+                    s = t + 1
+                for i in range(read_start[t], read_start[t + 1]):
+                    v = reads[i]
+                    if value_task[v] < split and last[v] == e and not pinned[v]:
+                        live -= size[v]
+            back[k, o] = most
+            for e in range(runs):
+                t = events[e]
+                for i in range(read_start[t], read_start[t + 1]):
+                    last[reads[i]] = -1
+            # the way there: what crosses and what is kept stays to the end of the segment
+            for i in range(some):
+                seen[kept[i]] = True
+            for t in range(high - 1, low - 1, -1):
+                must[t] = needed[t]
+                for v in range(made_start[t], made_start[t + 1]):
+                    if seen[v]:
+                        must[t] = True
+                        last[v] = high
+                    elif next_start[v + 1] > next_start[v]:
+                        last[v] = high
+                    if last[v] >= 0:
+                        must[t] = True
+                if must[t]:
+                    forward[k, o] += seconds[t]
+                    for i in range(read_start[t], read_start[t + 1]):
+                        v = reads[i]
+                        if value_task[v] >= low and last[v] < t:
+                            last[v] = t
+            live = 0.0
+            for t in range(low, high):
+                if not must[t]:
+                    continue
+                for v in range(made_start[t], made_start[t + 1]):
+                    live += 0 if pinned[v] else size[v]
+                there[k, o] = max(there[k, o], live + workspace[t])
+                for i in range(read_start[t], read_start[t + 1]):
+                    v = reads[i]
+                    if value_task[v] >= low and last[v] == t and not pinned[v]:
+                        live -= size[v]
+                for v in range(made_start[t], made_start[t + 1]):
+                    if last[v] < 0 and not pinned[v]:
+                        live -= size[v]
+            for t in range(low, high):
+                for v in range(made_start[t], made_start[t + 1]):
+                    last[v] = -1
+            for i in range(some):
+                seen[kept[i]] = False
+    return extra, there, back, run, forward
+
+
+@njit(cache=True)
+def _keys(held: Any, left: Any, extra: Any, there: Any, back: Any, run: Any, forward: Any,
+          spent: Any, transient: Any, idle: Any) -> Any:
+    """Return u64[L, L], equal for ranges whose tables are equal."""
+    count = len(held)
+    local = np.zeros(count, np.uint64)
+    for k in range(count):
+        state = stir(np.uint64(transient[k]), np.uint64(spent[k] * 1e12))
+        for o in range(there.shape[1]):
+            state = stir(state, np.uint64(there[k, o]))
+            state = stir(state, np.uint64(back[k, o]))
+            state = stir(state, np.uint64(run[k, o] * 1e12))
+            state = stir(state, np.uint64(forward[k, o] * 1e12))
+        local[k] = state
+    keys = np.zeros((count, count), np.uint64)
+    for width in range(count):
+        for a in range(count - width):
+            b = a + width
+            state = stir(np.uint64(idle[b]), np.uint64(b == count - 1))
+            for i in range(a, b + 1):
+                state = stir(state, local[i])
+                state = stir(state, np.uint64(held[i, b]))
+                state = stir(state, np.uint64(left[a, i, b]))
+            for o in range(there.shape[1]):
+                state = stir(state, np.uint64(extra[a, o, b]))
+            if width > 0:
+                state = stir(stir(state, keys[a + 1, b]), keys[a, b - 1])
+            keys[a, b] = state
+    return keys
+
+
+@njit(cache=True)
+def _program(which: Any, rows: Any, units: int, held: Any, left: Any, extra: Any, there: Any,
+             back: Any, run: Any, forward: Any, spent: Any, transient: Any, idle: Any) -> Any:
+    """Fill the tables; `rows` are the ranges (a, b) they belong to, short ones first."""
+    count, ways = len(held), there.shape[1]
+    best = np.full((len(rows), units + 1), np.inf)
+    pick = np.full((len(rows), units + 1), -1, np.int16)
+    for row in range(len(rows)):
+        a, b = rows[row, 0], rows[row, 1]
+        mine, choice = best[row], pick[row]
+        for o in range(ways):
+            least = max(held[a, b] + there[a, o] + idle[b], back[a, o])
+            spend = forward[a, o] + run[a, o]
+            if a == b:
+                for m in range(least, units + 1):
+                    if spend < mine[m]:
+                        mine[m] = spend
+                        choice[m] = o
+                if o == ways - 1 and b < count - 1:
+                    for m in range(back[a, o], units + 1):
+                        if run[a, o] < mine[m]:
+                            mine[m] = run[a, o]
+                            choice[m] = ways
+                continue
+            rest = best[which[a + 1, b]]
+            keep = extra[a, o, b]
+            for m in range(max(least, keep), units + 1):
+                if spend + rest[m - keep] < mine[m]:
+                    mine[m] = spend + rest[m - keep]
+                    choice[m] = o
+        spend = 0.0
+        least = 0
+        for j in range(a + 1, b + 1):
+            spend += spent[j - 1]
+            beside = left[a, j - 1, b] if j - 1 > a else 0
+            least = max(least, held[j - 1, b] + beside + transient[j - 1] + idle[b])
+            keep = left[a, j, b]
+            above, below = best[which[j, b]], best[which[a, j - 1]]
+            for m in range(max(least, keep), units + 1):
+                if spend + above[m - keep] + below[m] < mine[m]:
+                    mine[m] = spend + above[m - keep] + below[m]
+                    choice[m] = ways + (j - a)
+    return best, pick
+
+
+@njit(cache=True)
+def _count(cross_start: Any, cross_value: Any, next_start: Any, next_read: Any, holds: Any,
+           j: int, b: int, step: int) -> None:
+    """Hold the crossing set of (j, b) once more or less."""
+    for i in range(cross_start[j], cross_start[j + 1]):
+        v = cross_value[i]
+        if next_of(next_start, next_read, v, j, b + 1) <= b:
+            holds[v] += step
+
+
+@njit(cache=True)
+def _bring(task: int, stage: int, read_start: Any, reads: Any, value_task: Any, split: int,
+           holds: Any, made: Any, token: int, stack: Any, pairs: Any, total: int) -> int:
+    """Run again, before `stage`, what `task` reads and what is gone, with all that it needs."""
+    top = 0
+    stack[0] = task
+    while top >= 0:
+        t = stack[top]
+        top -= 1
+        for i in range(read_start[t], read_start[t + 1]):
+            v = reads[i]
+            u = value_task[v]
+            if u >= split or holds[v] > 0 or made[u] == token:
+                continue
+            made[u] = token
+            if total >= len(pairs):
+                return -1
+            pairs[total, 0], pairs[total, 1] = stage, u
+            total += 1
+            top += 1
+            stack[top] = u
+    return total
+
+
+@njit(cache=True)
+def _emit(units: int, which: Any, pick: Any, left: Any, extra: Any, again: Any, first: Any,
+          segment: Any, pinned: Any, made_start: Any, value_task: Any, read_start: Any, reads: Any,
+          cross_start: Any, cross_value: Any, next_start: Any, next_read: Any, pairs: Any) -> int:
+    """Write out the plan for `units` of memory; return its number of pairs, -1 if too many."""
+    split, n, ways, count = len(segment), len(read_start) - 1, len(again), len(which)
+    holds = np.zeros(len(value_task), np.int64)
+    holds[pinned] = 1
+    made = np.full(n + 1, -1, np.int64)
+    done = np.zeros(n + 1, np.bool_)
+    seen = np.zeros(len(value_task), np.bool_)
+    kept = np.zeros(len(value_task), np.int64)
+    events = np.zeros(2 * n + 2, np.int64)
+    stack = np.zeros(n + 2, np.int64)
+    todo = np.zeros((4 * count + 8, 4), np.int64)
+    todo[0] = (0, 0, count - 1, units)
+    top, token, total = 0, 0, 0
+    while top >= 0:
+        kind, a, b, m = todo[top]
+        top -= 1
+        token += 1
+        if kind == 1:  # group a comes back, option b
+            runs = _events(a, again[b], first, segment, value_task, read_start, reads, split,
+                           done, events, stack)
+            for s in range(first[a], _before(first, n, a)):
+                total = _bring(s, s, read_start, reads, value_task, split, holds, made, token,
+                               stack, pairs, total)
+                if total < 0:
+                    return -1
+            some = _kept(a, runs, events, again[b], segment, value_task, read_start, reads, split,
+                         pinned, seen, kept)
+            for i in range(some):
+                holds[kept[i]] -= 1
+            continue
+        chosen = pick[which[a, b], m]
+        if chosen < 0:
+            return -2
+        stage = first[b]
+        some = 0
+        if chosen > ways:
+            j = a + chosen - ways
+            low, high = j, b
+        else:
+            o = min(chosen, ways - 1)
+            runs = _events(a, again[o], first, segment, value_task, read_start, reads, split,
+                           done, events, stack)
+            some = _kept(a, runs, events, again[o], segment, value_task, read_start, reads, split,
+                         pinned, seen, kept)
+            low, high = a + 1, b
+        if b < count - 1 and stage < n and chosen != ways:
+            # everything that is to be held must be there
+            if low <= high:
+                for i in range(cross_start[low], cross_start[low + 1]):
+                    v = cross_value[i]
+                    if holds[v] <= 0 and next_of(next_start, next_read, v, low, b + 1) <= b:
+                        total = _make(v, stage, read_start, reads, value_task, split, holds, made,
+                                      token, stack, pairs, total)
+                        if total < 0:
+                            return -1
+            for i in range(some):
+                if holds[kept[i]] <= 0:
+                    total = _make(kept[i], stage, read_start, reads, value_task, split, holds,
+                                  made, token, stack, pairs, total)
+                    if total < 0:
+                        return -1
+        if chosen > ways:
+            _count(cross_start, cross_value, next_start, next_read, holds, a, j - 1, 1)
+            _count(cross_start, cross_value, next_start, next_read, holds, j, b, 1)
+            _count(cross_start, cross_value, next_start, next_read, holds, a, b, -1)
+            todo[top + 1] = (0, a, j - 1, m)
+            todo[top + 2] = (0, j, b, m - left[a, j, b])
+            top += 2
+            continue
+        for i in range(some):
+            holds[kept[i]] += 1
+        if a < b:
+            _count(cross_start, cross_value, next_start, next_read, holds, a + 1, b, 1)
+        _count(cross_start, cross_value, next_start, next_read, holds, a, b, -1)
+        top += 1
+        todo[top] = (1, a, o, 0)
+        if a < b:
+            top += 1
+            todo[top] = (0, a + 1, b, m - extra[a, o, b])
+    return total
+
+
+@njit(cache=True)
+def _make(value: int, stage: int, read_start: Any, reads: Any, value_task: Any, split: int,
+          holds: Any, made: Any, token: int, stack: Any, pairs: Any, total: int) -> int:
+    """Run again, before `stage`, the task of `value` and what it needs."""
+    task = value_task[value]
+    if made[task] == token:
+        return total
+    if total >= len(pairs):
+        return -1
+    made[task] = token
+    pairs[total, 0], pairs[total, 1] = stage, task
+    return _bring(task, stage, read_start, reads, value_task, split, holds, made, token, stack,
+                  pairs, total + 1)
+
+# fmt: on
+
+
+@dataclass(frozen=True, slots=True)
+class _Units:
+    """Bytes of the program in units of memory, by name as in `_program`."""
+
+    held: NDArray[np.int64]
+    left: NDArray[np.int64]
+    extra: NDArray[np.int64]
+    there: NDArray[np.int64]
+    back: NDArray[np.int64]
+    transient: NDArray[np.int64]
+    idle: NDArray[np.int64]
+
+
+class Nesting:
+    """The tables of one way to cut a problem into segments, for all budgets up to a ceiling.
+
+    Args:
+        compact: the problem; every task is taken to run once.
+        cross: what crosses between its segments.
+        again: bool[options, F], what each option runs again on the way back; a last option, which
+            runs everything again, is added.
+        ceiling: most bytes.
+        units: into which the ceiling is divided, unless sizes have a measure as large.
+    """
+
+    def __init__(
+        self,
+        compact: Compact,
+        cross: Crossing,
+        again: NDArray[np.bool_],
+        ceiling: float,
+        units: int,
+    ) -> None:
+        """Fill the tables."""
+        self._compact, self._cross = compact, cross
+        split, count = len(cross.segment), len(cross.bounds) - 1
+        self._again = np.concatenate([again, np.ones((1, split), np.bool_)])
+        extra, there, back, run, forward = _options(
+            self._again, cross.bounds, cross.first, cross.segment, compact.seconds,
+            compact.workspace, compact.made_start, compact.value_bytes, compact.value_task,
+            compact.read_start, compact.reads, cross.pinned, cross.next_start, cross.next_read,
+            cross.idle, cross.late, cross.needed,
+        )  # fmt: skip
+        idle = cross.idle[cross.first[:count]]
+        sizes = (cross.held, cross.left, extra, there, back, cross.transient, idle)
+        measure = int(np.gcd.reduce(np.concatenate([np.unique(s) for s in sizes]).astype(np.int64)))
+        exact = measure > 0 and ceiling / measure <= 2 * units
+        self.unit = float(measure) if exact else ceiling / units
+        self.units = int(ceiling / self.unit)
+        whole = _Units(*(np.rint(s / self.unit).astype(np.int64) for s in sizes))
+        keys = _keys(
+            whole.held, whole.left, whole.extra, whole.there, whole.back, run, forward,
+            cross.forward, whole.transient, whole.idle,
+        )  # fmt: skip
+        a, b = np.triu_indices(count)
+        order = np.lexsort((a, b - a))
+        ranges = np.stack([a[order], b[order]], axis=1)
+        _, at, inverse = np.unique(keys[tuple(ranges.T)], return_index=True, return_inverse=True)
+        rank = np.argsort(np.argsort(at))
+        which = np.zeros((count, count), np.int64)
+        which[tuple(ranges.T)] = rank[inverse]
+        self.tables = len(at)
+        self._which, self._whole = which, whole
+        self._best, self._pick = _program(
+            which, np.ascontiguousarray(ranges[np.sort(at)]), self.units, whole.held, whole.left,
+            whole.extra, whole.there, whole.back, run, forward, cross.forward, whole.transient,
+            whole.idle,
+        )  # fmt: skip
+        self._row = int(which[0, count - 1])
+
+    def least(self) -> int:
+        """Return the fewest bytes for which the tables have a plan; beyond the ceiling if none."""
+        able = np.flatnonzero(np.isfinite(self._best[self._row]))
+        return int(np.ceil((able[0] if len(able) else self.units + 1) * self.unit))
+
+    def seconds(self, size: float) -> float:
+        """Return the seconds that the tables expect of the way there and of running again."""
+        return float(self._best[self._row, max(0, min(self.units, int(size / self.unit)))])
+
+    def pairs(self, size: float) -> NDArray[np.int64] | None:
+        """Write out the plan for so many bytes, as rows (stage, task); None if there is none."""
+        units = min(self.units, int(size / self.unit))
+        if units < 0 or not np.isfinite(self._best[self._row, units]):
+            return None
+        compact, cross = self._compact, self._cross
+        rows = np.zeros((30 * compact.n + 1000, 2), np.int64)
+        total = _emit(
+            units, self._which, self._pick, self._whole.left, self._whole.extra, self._again,
+            cross.first, cross.segment, cross.pinned, compact.made_start, compact.value_task,
+            compact.read_start, compact.reads, cross.cross_start, cross.cross_value,
+            cross.next_start, cross.next_read, rows,
+        )  # fmt: skip
+        return np.unique(rows[:total], axis=0) if total >= 0 else None
