@@ -44,7 +44,7 @@ class Crossing:
         cross_start: i64[L + 2], CSR of boundaries to `cross_value`.
         held: f64[L, L], bytes of the crossing set of (j, b).
         left: f64[L, L, L], at (a, j, b) the bytes that bringing back a … j - 1 will need from
-            before a, and that j … b does not.
+            before a, beside what j … b holds of them itself for long.
         idle: f64[n + 1], bytes alive just before each task whatever is decided.
         late: f64[n], bytes alive while each task runs whatever is decided, own outputs and
             workspace included.
@@ -78,6 +78,26 @@ def next_of(next_start: Any, next_read: Any, value: int, place: int, none: int) 
         if next_read[i] >= place:
             return next_read[i]
     return none
+
+
+@njit(cache=True)
+def share(
+    next_start: Any, next_read: Any, value: int, place: int, count: int, size: float, change: Any
+) -> None:
+    """Take `size` off `change`, differences over b, where the range (place, b) holds `value`.
+
+    It does if it reads the value, and not only in its first half: else the value is soon dropped
+    there, and whoever holds it besides pays for it.
+    """
+    for i in range(next_start[value], next_start[value + 1]):
+        read = next_read[i]
+        if read < place:
+            continue
+        following = next_read[i + 1] if i + 1 < next_start[value + 1] else count
+        stop = min(following, 2 * read - place + 1)
+        change[read] -= size
+        if stop < count:
+            change[stop] += size
 
 
 @njit(cache=True)
@@ -128,10 +148,8 @@ def _tables(
             one = next_of(next_start, next_read, v, j, count)
             held[j, one] += size[v]
             for k in range(one + 1, count):
-                two = next_of(next_start, next_read, v, k, count)
                 left[j, k, k] += size[v]
-                if two < count:
-                    left[j, k, two] -= size[v]
+                share(next_start, next_read, v, k, count, size[v], left[j, k])
     for j in range(count + 1):
         start[j + 1] += start[j]
     for j in range(count):

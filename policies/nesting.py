@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 
 from policies.blocks import stir
-from policies.crossing import Crossing, next_of
+from policies.crossing import Crossing, next_of, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -127,9 +127,10 @@ def _options(again: Any, bounds: Any, first: Any, segment: Any, seconds: Any, wo
             for i in range(some):
                 v = kept[i]
                 live += size[v]
-                one = next_of(next_start, next_read, v, k + 1, count)
-                for b in range(k, min(one, count)):
-                    extra[k, o, b] += size[v]
+                extra[k, o, k] += size[v]
+                share(next_start, next_read, v, k + 1, count, size[v], extra[k, o])
+            for b in range(k + 1, count):
+                extra[k, o, b] += extra[k, o, b - 1]
             for e in range(runs):
                 t = events[e]
                 for i in range(read_start[t], read_start[t + 1]):
