@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["Nesting"]
 
+WORK = 400e6
+"""Steps of the program, times six: units of memory are as fine as this allows."""
+
+MOST = 4000
+"""Units, at most, if they are a measure of all sizes."""
+
 # fmt: off
 
 
@@ -436,7 +442,6 @@ class Nesting:
         again: bool[options, F], what each option runs again on the way back; a last option, which
             runs everything again, is added.
         ceiling: most bytes.
-        units: into which the ceiling is divided, unless sizes have a measure as large.
     """
 
     def __init__(
@@ -445,7 +450,6 @@ class Nesting:
         cross: Crossing,
         again: NDArray[np.bool_],
         ceiling: float,
-        units: int,
     ) -> None:
         """Fill the tables."""
         self._compact, self._cross = compact, cross
@@ -460,8 +464,9 @@ class Nesting:
         idle = cross.idle[cross.first[:count]]
         sizes = (cross.held, cross.left, extra, there, back, cross.transient, idle)
         measure = int(np.gcd.reduce(np.concatenate([np.unique(s) for s in sizes]).astype(np.int64)))
-        exact = measure > 0 and ceiling / measure <= 2 * units
-        self.unit = float(measure) if exact else ceiling / units
+        units = int(np.clip(WORK / count**3, 200, 2000))
+        exact = measure > 0 and ceiling / measure <= MOST
+        self.unit = float(measure) if exact else max(1.0, ceiling) / units
         self.units = int(ceiling / self.unit)
         whole = _Units(*(np.rint(s / self.unit).astype(np.int64) for s in sizes))
         keys = _keys(

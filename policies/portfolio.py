@@ -22,6 +22,7 @@ from policies.floor import floor
 from policies.judge import judged
 from policies.lifetimes import first_unknown, to_pairs, to_sequence
 from policies.mincut import best_price
+from policies.nested import nested_starts
 from policies.ordering import always_between, permuted, search_order
 from policies.policy import Limits, Progress, Step, policy_named, register
 from policies.problem import Choice
@@ -367,6 +368,8 @@ def _starts(
             _take(best, search, "interpolated cut")
             if peak > problem.budget:
                 over.append((peak, pairs))
+        if count == 1 and best.gap > 10 * PLENTY:
+            over += _nested(best, search, bounder)
         since = 0 if best.seconds < before or best.sequence is None else since + 1
         if best.sequence is not None and (since > 1 or best.gap < 10 * PLENTY):
             break
@@ -374,6 +377,21 @@ def _starts(
     over.sort(key=lambda pair: pair[0])
     search.start(search.best_pairs() if best.sequence is not None else nothing)
     return [*(pairs for _, pairs in over[:3]), nothing]
+
+
+def _nested(
+    best: Incumbent, search: SetSearch, bounder: CutBounder
+) -> list[tuple[int, NDArray[np.int64]]]:
+    """Start from nested checkpoints; return the plans that do not fit, with their peaks."""
+    over: list[tuple[int, NDArray[np.int64]]] = []
+    for start in nested_starts(best.problem, bounder.network):
+        search.start(start.pairs)
+        search.fill()
+        _take(best, search, "nested checkpoints")
+        if start.peak > best.problem.budget:
+            over.append((start.peak, start.pairs))
+    best.work += 300.0 + 0.2 * best.problem.n
+    return over
 
 
 def _provable(best: Incumbent, proof: StageRounds) -> bool:

@@ -1,0 +1,225 @@
+"""Nested plans for tight budgets: what crosses is held at some places, the rest runs again.
+
+Segments of several sizes are tried, since a value may be held or not only where segments meet; in
+each, a few options per segment come from minimum cuts at several prices of memory with everything
+that crosses held, and a dynamic program combines them with checkpoints nested to any depth.  Its
+memory is an estimate, so that plans are written out for several allowances around the budget, and
+the referee decides.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from policies.blocks import boundaries
+from policies.compact import compact_of
+from policies.crossing import Crossing, crossing
+from policies.cutbound import moments
+from policies.evaluate import memory_profile, simulate
+from policies.floor import not_found, refuse_below_floor
+from policies.judge import judged
+from policies.lifetimes import first_unknown, to_sequence
+from policies.mincut import TwoNodeCut
+from policies.nesting import Nesting
+from policies.policy import Limits, Progress, register
+from policies.recompute_sets import SetSearch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from policies.compact import Compact
+    from policies.decision import Decision
+    from policies.problem import Problem
+
+__all__ = ["Start", "nested", "nested_starts"]
+
+SEGMENTS = (12, 24, 48, 96)
+DOWN = (1.0, 0.97, 0.94, 0.9, 0.85, 0.8, 0.75, 0.68)
+UP = (1.03, 1.06, 1.1)
+PRICES = 8
+LARGE = 30_000
+"""Graphs with more tasks get fewer segmentations and fewer prices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A plan to start from.
+
+    Attributes:
+        pairs: rows (stage, task).
+        peak: bytes.
+        seconds: of all runs.
+    """
+
+    pairs: NDArray[np.int64]
+    peak: int
+    seconds: float
+
+
+@register("nested")
+def nested(problem: Problem, *, limits: Limits, progress: Progress | None = None) -> Decision:
+    """Plan by nested checkpoints, then take back what the budget does not need.
+
+    Raises:
+        Infeasible: not found.
+
+    Source: Olivier Beaumont, Lionel Eyraud-Dubois, Julien Herrmann, Alexis Joly, Alena Shilova.
+    Optimal checkpointing for heterogeneous chains: how to train deep neural networks with limited
+    memory. ACM TOMS, 2024 (rotor).  Xunyi Zhao, Théotime Le Hellard, Lionel Eyraud-Dubois, Julia
+    Gusak, Olivier Beaumont. Rockmate. ICML 2023 (several options per block).
+
+    >>> from policies import Budget
+    >>> from policies.generate import chain
+    >>> problem = chain(30).with_budget(Budget(fraction=0.3))
+    >>> decision = nested(problem, limits=Limits())
+    >>> decision.peak_bytes <= decision.budget_bytes, decision.recomputations
+    (True, 42)
+    """
+    del progress
+    began = time.perf_counter()
+    budget = problem.limit.resolve(problem)
+    refuse_below_floor(problem, budget)
+    compact = compact_of(problem, budget)
+    if compact.free_order:
+        compact = _in_order(compact)
+    baseline = moments(compact).baseline
+    search = SetSearch(compact, baseline, limits.seed, 0.0, problem.calls)
+    search.start(np.zeros((0, 2), np.int64))
+    least: int | None = None
+    if search.plan.excess > 0:
+        for start in nested_starts(compact, TwoNodeCut(compact)):
+            search.start(start.pairs)
+            search.fill()
+            least = start.peak if least is None else min(least, start.peak)
+    if not np.isfinite(search.best_seconds):
+        known = None if least is None else least + problem.fixed_bytes
+        raise not_found(problem, budget, known)
+    sequence = to_sequence(compact.n, search.best_pairs())
+    return judged(
+        problem,
+        [compact.tasks[t] for t in sequence],
+        policy="nested",
+        budget_bytes=budget,
+        solve_seconds=time.perf_counter() - began,
+    )
+
+
+def _in_order(compact: Compact) -> Compact:
+    from dataclasses import replace
+
+    return replace(compact, free_order=False)
+
+
+def split_of(compact: Compact) -> int:
+    """Give the first unknown task or, without any, the place of the highest memory."""
+    split = first_unknown(compact)
+    if split >= compact.n and compact.n:
+        order = np.arange(compact.n, dtype=np.int64)
+        split = int(np.argmax(memory_profile(_held(compact), order)))
+    return split
+
+
+def _held(compact: Compact) -> Compact:
+    """Give the problem without a ban on holding: what may not be held is put right later."""
+    from dataclasses import replace
+
+    return replace(compact, hold=np.ones(compact.n, np.bool_))
+
+
+def nested_starts(
+    compact: Compact, network: TwoNodeCut, segments: tuple[int, ...] = SEGMENTS
+) -> list[Start]:
+    """Make nested plans for the budget.
+
+    Args:
+        compact: the problem, with its budget and a fixed order.
+        network: of the same problem.
+        segments: numbers of segments to try.
+
+    Returns:
+        The best plans that fit first, the quickest before the others, at most one for each number
+        of segments; then those that do not, the leanest first.
+
+    >>> from policies.generate import chain
+    >>> compact = compact_of(chain(30), 40)
+    >>> starts = nested_starts(compact, TwoNodeCut(compact))
+    >>> starts[0].peak, starts[0].peak <= 40
+    (40, True)
+    """
+    split = split_of(compact)
+    if split < 2:
+        return []
+    priced = _held(compact)
+    found: list[Start] = []
+    tried: set[int] = set()
+    for count in segments:
+        bounds = boundaries(compact, split, count)
+        if len(bounds) in tried or (compact.n > LARGE and len(tried) > 1):
+            continue
+        tried.add(len(bounds))
+        cross = crossing(compact, split, bounds)
+        again = _options(compact, network, cross, PRICES if compact.n <= LARGE else 4)
+        tables = Nesting(compact, cross, again, 1.12 * compact.budget)
+        found += _scan(priced, tables)
+    fits = sorted((s for s in found if s.peak <= compact.budget), key=lambda s: s.seconds)
+    over = sorted((s for s in found if s.peak > compact.budget), key=lambda s: s.peak)
+    return [*fits, *over]
+
+
+def _options(
+    compact: Compact, network: TwoNodeCut, cross: Crossing, prices: int
+) -> NDArray[np.bool_]:
+    """Give, per option, what runs again on the way back if all that crosses is held."""
+    split = len(cross.segment)
+    reader = np.repeat(np.arange(compact.n, dtype=np.int64), np.diff(compact.read_start))
+    need = np.zeros(len(compact.value_bytes), np.bool_)
+    need[compact.reads[reader >= split]] = True
+    need &= compact.value_task < split
+    forced = cross.pinned.copy()
+    forced[cross.cross_value] = True
+    weight = compact.value_bytes.astype(np.float64)
+    found = [np.zeros(split, np.bool_)]
+    for factor in np.geomspace(0.05, 50.0, prices):
+        cut = network.solve(need, weight, float(network.natural_price() * factor), forced)
+        if not cut.infeasible:
+            found.append(cut.again[:split])
+    return np.unique(np.array(found), axis=0)
+
+
+def _scan(compact: Compact, tables: Nesting) -> list[Start]:
+    """Write out plans for allowances around the budget; keep the quickest that fits."""
+    best: Start | None = None
+    leanest: Start | None = None
+    for way in (DOWN, UP):
+        for factor in way:
+            start = _start(compact, tables.pairs(factor * compact.budget))
+            if start is None:
+                continue
+            if leanest is None or start.peak < leanest.peak:
+                leanest = start
+            if start.peak > compact.budget:
+                if way is UP:
+                    break
+                continue
+            if best is None or start.seconds < best.seconds:
+                best = start
+            if way is DOWN:
+                break
+    if best is None:
+        start = _start(compact, tables.pairs(tables.least()))
+        if start is not None and (leanest is None or start.peak < leanest.peak):
+            leanest = start
+        if leanest is not None and leanest.peak <= compact.budget:
+            best = leanest
+    return [one for one in (best or leanest,) if one is not None]
+
+
+def _start(compact: Compact, pairs: NDArray[np.int64] | None) -> Start | None:
+    if pairs is None:
+        return None
+    outcome = simulate(compact, to_sequence(compact.n, pairs))
+    return Start(pairs, outcome.peak, outcome.seconds)
