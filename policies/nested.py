@@ -22,6 +22,7 @@ from policies.cutbound import moments
 from policies.evaluate import memory_profile, simulate
 from policies.floor import not_found, refuse_below_floor
 from policies.judge import judged
+from policies.lean import lean_pairs, unrolled
 from policies.lifetimes import first_unknown, to_sequence
 from policies.mincut import TwoNodeCut
 from policies.nesting import Nesting
@@ -29,6 +30,8 @@ from policies.policy import Limits, Progress, register
 from policies.recompute_sets import SetSearch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from policies.compact import Compact
@@ -41,6 +44,12 @@ SEGMENTS = (12, 24, 48, 96)
 DOWN = (1.0, 0.97, 0.94, 0.9, 0.85, 0.8, 0.75, 0.68)
 UP = (1.03, 1.06, 1.1)
 PRICES = 8
+SHARES = (1.0, 0.8, 0.65, 0.5)
+"""Of the budget, for what is not read across the split: more than this is made lean first."""
+
+TRIES = 60
+"""Minimum cuts, at most, to make it lean."""
+
 LARGE = 30_000
 """Graphs with more tasks get fewer segmentations and fewer prices."""
 
@@ -155,16 +164,44 @@ def nested_starts(
         return []
     priced = _held(compact)
     found: list[Start] = []
-    tried: set[int] = set()
-    for count in segments:
-        bounds = boundaries(compact, split, count)
-        if len(bounds) in tried or (compact.n > LARGE and len(tried) > 1):
+    nothing = np.zeros((0, 2), np.int64)
+    seen: set[bytes] = set()
+    for share in SHARES:
+        fixed = nothing
+        if share < 1.0:
+            if compact.n > LARGE and any(s.peak <= compact.budget for s in found):
+                break
+            fixed = lean_pairs(compact, split, int(share * compact.budget), TRIES)
+        if fixed.tobytes() in seen:
             continue
-        tried.add(len(bounds))
-        cross = crossing(compact, split, bounds)
-        again = _options(compact, network, cross, PRICES if compact.n <= LARGE else 4)
-        tables = Nesting(compact, cross, again, 1.12 * compact.budget)
-        found += _scan(priced, tables)
+        seen.add(fixed.tobytes())
+        runs, stage, task = unrolled(compact, fixed) if len(fixed) else (compact, None, None)
+        start = split if stage is None else int(np.searchsorted(stage, split))
+        cuts = network if stage is None else TwoNodeCut(runs)
+        tried: set[int] = set()
+        for count in segments:
+            bounds = boundaries(runs, start, count)
+            if len(bounds) in tried or (compact.n > LARGE and len(tried) > 1):
+                continue
+            tried.add(len(bounds))
+            cross = crossing(runs, start, bounds)
+            again = _options(runs, cuts, cross, PRICES if compact.n <= LARGE else 4)
+            tables = Nesting(runs, cross, again, 1.12 * compact.budget)
+
+            def plan(
+                size: float, tables: Nesting = tables, fixed: NDArray[np.int64] = fixed,
+                stage: NDArray[np.int64] | None = stage, task: NDArray[np.int64] | None = task,
+            ) -> Start | None:
+                pairs = tables.pairs(size)
+                if pairs is None:
+                    return None
+                if stage is not None and task is not None:
+                    rows = np.stack([stage[pairs[:, 0]], task[pairs[:, 1]]], axis=1)
+                    pairs = np.unique(np.concatenate([fixed, rows[rows[:, 0] > rows[:, 1]]]), axis=0)
+                outcome = simulate(priced, to_sequence(compact.n, pairs))
+                return Start(pairs, outcome.peak, outcome.seconds)
+
+            found += _scan(plan, compact.budget, tables.least())
     fits = sorted((s for s in found if s.peak <= compact.budget), key=lambda s: s.seconds)
     over = sorted((s for s in found if s.peak > compact.budget), key=lambda s: s.peak)
     return [*fits, *over]
@@ -190,18 +227,20 @@ def _options(
     return np.unique(np.array(found), axis=0)
 
 
-def _scan(compact: Compact, tables: Nesting) -> list[Start]:
+def _scan(plan: Callable[[float], Start | None], budget: int, least: int) -> list[Start]:
     """Write out plans for allowances around the budget; keep the quickest that fits."""
     best: Start | None = None
     leanest: Start | None = None
-    for way in (DOWN, UP):
+    for way in (DOWN, UP, (least / max(1, budget),)):
+        if way not in (DOWN, UP) and best is not None:
+            break
         for factor in way:
-            start = _start(compact, tables.pairs(factor * compact.budget))
+            start = plan(factor * budget)
             if start is None:
                 continue
             if leanest is None or start.peak < leanest.peak:
                 leanest = start
-            if start.peak > compact.budget:
+            if start.peak > budget:
                 if way is UP:
                     break
                 continue
@@ -209,17 +248,5 @@ def _scan(compact: Compact, tables: Nesting) -> list[Start]:
                 best = start
             if way is DOWN:
                 break
-    if best is None:
-        start = _start(compact, tables.pairs(tables.least()))
-        if start is not None and (leanest is None or start.peak < leanest.peak):
-            leanest = start
-        if leanest is not None and leanest.peak <= compact.budget:
-            best = leanest
-    return [one for one in (best or leanest,) if one is not None]
-
-
-def _start(compact: Compact, pairs: NDArray[np.int64] | None) -> Start | None:
-    if pairs is None:
-        return None
-    outcome = simulate(compact, to_sequence(compact.n, pairs))
-    return Start(pairs, outcome.peak, outcome.seconds)
+    kept = best if best is not None else leanest
+    return [] if kept is None else [kept]
