@@ -284,6 +284,30 @@ def _program(which: Any, rows: Any, units: int, held: Any, left: Any, extra: Any
 
 
 @njit(cache=True)
+def _least(held: Any, left: Any, extra: Any, there: Any, back: Any, transient: Any,
+           idle: Any) -> float:
+    """Return the least memory for which the program has a plan."""
+    count, ways = len(held), there.shape[1]
+    least = np.full((count, count), np.inf)
+    for width in range(count):
+        for a in range(count - width):
+            b = a + width
+            best = back[a, ways - 1] if width == 0 and b < count - 1 else np.inf
+            for o in range(ways):
+                need = max(held[a, b] + there[a, o] + idle[b], back[a, o])
+                if width > 0:
+                    need = max(need, extra[a, o, b] + least[a + 1, b])
+                best = min(best, need)
+            most = 0.0
+            for j in range(a + 1, b + 1):
+                beside = left[a, j - 1, b] if j - 1 > a else 0.0
+                most = max(most, held[j - 1, b] + beside + transient[j - 1] + idle[b])
+                best = min(best, max(most, left[a, j, b] + least[j, b], least[a, j - 1]))
+            least[a, b] = best
+    return least[0, count - 1]
+
+
+@njit(cache=True)
 def _count(cross_start: Any, cross_value: Any, next_start: Any, next_read: Any, holds: Any,
            j: int, b: int, step: int) -> None:
     """Hold the crossing set of (j, b) once more or less."""
@@ -463,6 +487,9 @@ class Nesting:
         )  # fmt: skip
         idle = cross.idle[cross.first[:count]]
         sizes = (cross.held, cross.left, extra, there, back, cross.transient, idle)
+        # where even that is too little, the leanest plan is still of use
+        least = _least(cross.held, cross.left, extra, there, back, cross.transient, idle)
+        ceiling = max(ceiling, 1.05 * least)
         measure = int(np.gcd.reduce(np.concatenate([np.unique(s) for s in sizes]).astype(np.int64)))
         units = int(np.clip(WORK / count**3, 200, 2000))
         exact = measure > 0 and ceiling / measure <= MOST
