@@ -48,9 +48,9 @@ class Crossing:
         idle: f64[n + 1], bytes alive just before each task whatever is decided.
         late: f64[n], bytes alive while each task runs whatever is decided, own outputs and
             workspace included.
-        needed: bool[F], tasks that must run for what crosses out of their segment.
-        forward: f64[L], seconds of these.
-        transient: f64[L], most bytes made in a segment and alive while it runs.
+        forward: f64[L, L], at (k, b) the seconds to run segment k for what crosses out of it to
+            segments and groups up to b.
+        transient: f64[L, L], likewise, most bytes alive that it makes.
     """
 
     bounds: NDArray[np.int64]
@@ -66,7 +66,6 @@ class Crossing:
     left: NDArray[np.float64]
     idle: NDArray[np.float64]
     late: NDArray[np.float64]
-    needed: NDArray[np.bool_]
     forward: NDArray[np.float64]
     transient: NDArray[np.float64]
 
@@ -171,48 +170,85 @@ def _tables(
 
 
 @njit(cache=True)
-def _forward(
-    bounds: Any, split: int, seconds: Any, workspace: Any, made_start: Any, value_bytes: Any,
-    value_task: Any, read_start: Any, reads: Any, pinned: Any, next_start: Any,
+def way(
+    low: int, high: int, k: int, b: int, seconds: Any, workspace: Any, made_start: Any,
+    value_bytes: Any, value_task: Any, read_start: Any, reads: Any, pinned: Any, next_start: Any,
+    next_read: Any, wanted: Any, last: Any, must: Any,
 ) -> Any:
-    """Find what each segment must run for what crosses out of it, its seconds and its memory."""
-    count = len(bounds) - 1
-    needed = np.zeros(split, np.bool_)
-    spent = np.zeros(count)
-    most = np.zeros(count)
-    last = np.zeros(len(value_bytes), np.int64)
-    for k in range(count):
-        low, high = bounds[k], bounds[k + 1]
-        for t in range(high - 1, low - 1, -1):
-            for v in range(made_start[t], made_start[t + 1]):
-                if next_start[v + 1] > next_start[v]:
-                    needed[t] = True
-                    last[v] = high
-                elif last[v] == 0:
-                    last[v] = t
-            if needed[t]:
-                spent[k] += seconds[t]
-                for i in range(read_start[t], read_start[t + 1]):
-                    v = reads[i]
-                    if value_task[v] >= low:
-                        needed[value_task[v]] = True
-                        last[v] = max(last[v], t)
-        live = 0.0
-        for t in range(low, high):
-            if not needed[t]:
-                continue
-            for v in range(made_start[t], made_start[t + 1]):
-                if not pinned[v]:
-                    live += value_bytes[v]
-            most[k] = max(most[k], live + workspace[t])
+    """Run segment `k` for what crosses to segments and groups up to `b` and for what is wanted.
+
+    `last` is -1 before and after.  Returns seconds, and the most bytes alive that it made.
+    """
+    spent = most = live = 0.0
+    for t in range(high - 1, low - 1, -1):
+        must[t] = False
+        for v in range(made_start[t], made_start[t + 1]):
+            if wanted[v] or next_of(next_start, next_read, v, k + 1, b + 1) <= b:
+                last[v] = high
+            must[t] = must[t] or last[v] >= 0
+        if must[t]:
+            spent += seconds[t]
             for i in range(read_start[t], read_start[t + 1]):
                 v = reads[i]
-                if value_task[v] >= low and last[v] == t and not pinned[v]:
-                    live -= value_bytes[v]
-            for v in range(made_start[t], made_start[t + 1]):
-                if last[v] == t and not pinned[v]:
-                    live -= value_bytes[v]
-    return needed, spent, most
+                if value_task[v] >= low and last[v] < t:
+                    last[v] = t
+    for t in range(low, high):
+        if not must[t]:
+            continue
+        for v in range(made_start[t], made_start[t + 1]):
+            live += 0 if pinned[v] else value_bytes[v]
+        most = max(most, live + workspace[t])
+        for i in range(read_start[t], read_start[t + 1]):
+            v = reads[i]
+            if value_task[v] >= low and last[v] == t and not pinned[v]:
+                live -= value_bytes[v]
+        for v in range(made_start[t], made_start[t + 1]):
+            if last[v] < 0 and not pinned[v]:
+                live -= value_bytes[v]
+    for v in range(made_start[low], made_start[high]):
+        last[v] = -1
+    return spent, most
+
+
+@njit(cache=True)
+def steps(
+    low: int, high: int, k: int, count: int, made_start: Any, next_start: Any, next_read: Any,
+    change: Any,
+) -> None:
+    """Mark each b at which more of segment `k` is read than at b - 1."""
+    change[:] = False
+    change[k] = True
+    for v in range(made_start[low], made_start[high]):
+        one = next_of(next_start, next_read, v, k + 1, count)
+        if one < count:
+            change[one] = True
+
+
+@njit(cache=True)
+def _forward(
+    bounds: Any, seconds: Any, workspace: Any, made_start: Any, value_bytes: Any, value_task: Any,
+    read_start: Any, reads: Any, pinned: Any, next_start: Any, next_read: Any,
+) -> Any:
+    """Find what it takes to run each segment for what crosses out of it to others up to b."""
+    count = len(bounds) - 1
+    spent = np.zeros((count, count))
+    most = np.zeros((count, count))
+    wanted = np.zeros(len(value_bytes), np.bool_)
+    last = np.full(len(value_bytes), -1, np.int64)
+    must = np.zeros(len(seconds), np.bool_)
+    change = np.zeros(count, np.bool_)
+    for k in range(count):
+        low, high = bounds[k], bounds[k + 1]
+        steps(low, high, k, count, made_start, next_start, next_read, change)
+        for b in range(k, count):
+            if change[b]:
+                spent[k, b], most[k, b] = way(
+                    low, high, k, b, seconds, workspace, made_start, value_bytes, value_task,
+                    read_start, reads, pinned, next_start, next_read, wanted, last, must,
+                )
+            else:
+                spent[k, b], most[k, b] = spent[k, b - 1], most[k, b - 1]
+    return spent, most
 
 
 def _next_reads(
@@ -287,14 +323,14 @@ def crossing(compact: Compact, split: int, bounds: NDArray[np.int64]) -> Crossin
         count, split, segment, source, size, next_start, next_read
     )
     idle, late = _background(compact, split, pinned)
-    needed, spent, most = _forward(
-        bounds, split, compact.seconds, compact.workspace, compact.made_start,
-        compact.value_bytes, source, compact.read_start, compact.reads, pinned, next_start,
+    spent, most = _forward(
+        bounds, compact.seconds, compact.workspace, compact.made_start, compact.value_bytes,
+        source, compact.read_start, compact.reads, pinned, next_start, next_read,
     )  # fmt: skip
     # groups never rise: the first task of a group up to b
     first = np.full(count + 1, compact.n, np.int64)
     first[:count] = split + np.searchsorted(-group, -np.arange(count))
     return Crossing(
         bounds, segment, group, first, pinned, next_read, next_start, values, start, held, left,
-        idle, late, needed, spent, most,
+        idle, late, spent, most,
     )  # fmt: skip

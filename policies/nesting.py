@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 
 from policies.blocks import stir
-from policies.crossing import Crossing, next_of, share
+from policies.crossing import Crossing, next_of, share, steps, way
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -100,30 +100,30 @@ def _kept(k: int, count: int, events: Any, again: Any, segment: Any, value_task:
 @njit(cache=True)
 def _options(again: Any, bounds: Any, first: Any, segment: Any, seconds: Any, workspace: Any,
              made_start: Any, size: Any, value_task: Any, read_start: Any, reads: Any,
-             pinned: Any, next_start: Any, next_read: Any, idle: Any, late: Any,
-             needed: Any) -> Any:
+             pinned: Any, next_start: Any, next_read: Any, idle: Any, late: Any) -> Any:
     """Price each option of each segment.
 
     Returns:
-        extra[k, o, b], bytes kept beside the crossing set of (k + 1, b); there[k, o] and
+        extra[k, o, b], bytes kept beside the crossing set of (k + 1, b); there[k, o, b] and
         back[k, o], most bytes on the way there and back; run[k, o], seconds on the way back;
-        forward[k, o], seconds on the way there.
+        forward[k, o, b], seconds on the way there.
     """
     split, n, ways, count = len(segment), len(read_start) - 1, len(again), len(bounds) - 1
     extra = np.zeros((count, ways, count))
-    there = np.zeros((count, ways))
+    there = np.zeros((count, ways, count))
     back = np.zeros((count, ways))
     run = np.zeros((count, ways))
-    forward = np.zeros((count, ways))
+    forward = np.zeros((count, ways, count))
     done = np.zeros(n + 1, np.bool_)
     seen = np.zeros(len(size), np.bool_)
     last = np.full(len(size), -1, np.int64)
     kept = np.zeros(len(size), np.int64)
     events = np.zeros(2 * n + 2, np.int64)
     stack = np.zeros(n + 2, np.int64)
-    must = np.zeros(split, np.bool_)
+    must = np.zeros(n, np.bool_)
+    change = np.zeros(count, np.bool_)
     for k in range(count):
-        low, high = bounds[k], bounds[k + 1]
+        steps(bounds[k], bounds[k + 1], k, count, made_start, next_start, next_read, change)
         for o in range(ways):
             runs = _events(k, again[o], first, segment, value_task, read_start, reads, split,
                            done, events, stack)
@@ -169,39 +169,15 @@ def _options(again: Any, bounds: Any, first: Any, segment: Any, seconds: Any, wo
             # the way there: what crosses and what is kept stays to the end of the segment
             for i in range(some):
                 seen[kept[i]] = True
-            for t in range(high - 1, low - 1, -1):
-                must[t] = needed[t]
-                for v in range(made_start[t], made_start[t + 1]):
-                    if seen[v]:
-                        must[t] = True
-                        last[v] = high
-                    elif next_start[v + 1] > next_start[v]:
-                        last[v] = high
-                    if last[v] >= 0:
-                        must[t] = True
-                if must[t]:
-                    forward[k, o] += seconds[t]
-                    for i in range(read_start[t], read_start[t + 1]):
-                        v = reads[i]
-                        if value_task[v] >= low and last[v] < t:
-                            last[v] = t
-            live = 0.0
-            for t in range(low, high):
-                if not must[t]:
-                    continue
-                for v in range(made_start[t], made_start[t + 1]):
-                    live += 0 if pinned[v] else size[v]
-                there[k, o] = max(there[k, o], live + workspace[t])
-                for i in range(read_start[t], read_start[t + 1]):
-                    v = reads[i]
-                    if value_task[v] >= low and last[v] == t and not pinned[v]:
-                        live -= size[v]
-                for v in range(made_start[t], made_start[t + 1]):
-                    if last[v] < 0 and not pinned[v]:
-                        live -= size[v]
-            for t in range(low, high):
-                for v in range(made_start[t], made_start[t + 1]):
-                    last[v] = -1
+            for b in range(k, count):
+                if change[b]:
+                    forward[k, o, b], there[k, o, b] = way(
+                        bounds[k], bounds[k + 1], k, b, seconds, workspace, made_start, size,
+                        value_task, read_start, reads, pinned, next_start, next_read, seen, last,
+                        must)
+                else:
+                    forward[k, o, b] = forward[k, o, b - 1]
+                    there[k, o, b] = there[k, o, b - 1]
             for i in range(some):
                 seen[kept[i]] = False
     return extra, there, back, run, forward
@@ -214,12 +190,10 @@ def _keys(held: Any, left: Any, extra: Any, there: Any, back: Any, run: Any, for
     count = len(held)
     local = np.zeros(count, np.uint64)
     for k in range(count):
-        state = stir(np.uint64(transient[k]), np.uint64(spent[k] * 1e12))
+        state = np.uint64(k == count - 1)
         for o in range(there.shape[1]):
-            state = stir(state, np.uint64(there[k, o]))
             state = stir(state, np.uint64(back[k, o]))
             state = stir(state, np.uint64(run[k, o] * 1e12))
-            state = stir(state, np.uint64(forward[k, o] * 1e12))
         local[k] = state
     keys = np.zeros((count, count), np.uint64)
     for width in range(count):
@@ -230,7 +204,11 @@ def _keys(held: Any, left: Any, extra: Any, there: Any, back: Any, run: Any, for
                 state = stir(state, local[i])
                 state = stir(state, np.uint64(held[i, b]))
                 state = stir(state, np.uint64(left[a, i, b]))
+                state = stir(state, np.uint64(transient[i, b]))
+                state = stir(state, np.uint64(spent[i, b] * 1e12))
             for o in range(there.shape[1]):
+                state = stir(state, np.uint64(there[a, o, b]))
+                state = stir(state, np.uint64(forward[a, o, b] * 1e12))
                 state = stir(state, np.uint64(extra[a, o, b]))
             if width > 0:
                 state = stir(stir(state, keys[a + 1, b]), keys[a, b - 1])
@@ -249,8 +227,8 @@ def _program(which: Any, rows: Any, units: int, held: Any, left: Any, extra: Any
         a, b = rows[row, 0], rows[row, 1]
         mine, choice = best[row], pick[row]
         for o in range(ways):
-            least = max(held[a, b] + there[a, o] + idle[b], back[a, o])
-            spend = forward[a, o] + run[a, o]
+            least = max(held[a, b] + there[a, o, b] + idle[b], back[a, o])
+            spend = forward[a, o, b] + run[a, o]
             if a == b:
                 for m in range(least, units + 1):
                     if spend < mine[m]:
@@ -271,9 +249,9 @@ def _program(which: Any, rows: Any, units: int, held: Any, left: Any, extra: Any
         spend = 0.0
         least = 0
         for j in range(a + 1, b + 1):
-            spend += spent[j - 1]
+            spend += spent[j - 1, b]
             beside = left[a, j - 1, b] if j - 1 > a else 0
-            least = max(least, held[j - 1, b] + beside + transient[j - 1] + idle[b])
+            least = max(least, held[j - 1, b] + beside + transient[j - 1, b] + idle[b])
             keep = left[a, j, b]
             above, below = best[which[j, b]], best[which[a, j - 1]]
             for m in range(max(least, keep), units + 1):
@@ -294,14 +272,14 @@ def _least(held: Any, left: Any, extra: Any, there: Any, back: Any, transient: A
             b = a + width
             best = back[a, ways - 1] if width == 0 and b < count - 1 else np.inf
             for o in range(ways):
-                need = max(held[a, b] + there[a, o] + idle[b], back[a, o])
+                need = max(held[a, b] + there[a, o, b] + idle[b], back[a, o])
                 if width > 0:
                     need = max(need, extra[a, o, b] + least[a + 1, b])
                 best = min(best, need)
             most = 0.0
             for j in range(a + 1, b + 1):
                 beside = left[a, j - 1, b] if j - 1 > a else 0.0
-                most = max(most, held[j - 1, b] + beside + transient[j - 1] + idle[b])
+                most = max(most, held[j - 1, b] + beside + transient[j - 1, b] + idle[b])
                 best = min(best, max(most, left[a, j, b] + least[j, b], least[a, j - 1]))
             least[a, b] = best
     return least[0, count - 1]
@@ -483,7 +461,7 @@ class Nesting:
             self._again, cross.bounds, cross.first, cross.segment, compact.seconds,
             compact.workspace, compact.made_start, compact.value_bytes, compact.value_task,
             compact.read_start, compact.reads, cross.pinned, cross.next_start, cross.next_read,
-            cross.idle, cross.late, cross.needed,
+            cross.idle, cross.late,
         )  # fmt: skip
         idle = cross.idle[cross.first[:count]]
         sizes = (cross.held, cross.left, extra, there, back, cross.transient, idle)
