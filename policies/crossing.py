@@ -85,18 +85,23 @@ def share(
 ) -> None:
     """Take `size` off `change`, differences over b, where the range (place, b) holds `value`.
 
-    It does if it reads the value, and not only in its first half: else the value is soon dropped
-    there, and whoever holds it besides pays for it.
+    It does if it reads the value from early on to its second half: else the value is not needed
+    there most of the time, and whoever holds it besides pays for it.
     """
+    first = -1
     for i in range(next_start[value], next_start[value + 1]):
         read = next_read[i]
         if read < place:
             continue
+        if first < 0:
+            first = read
         following = next_read[i + 1] if i + 1 < next_start[value + 1] else count
+        start = max(read, place + 4 * (first - place))
         stop = min(following, 2 * read - place + 1)
-        change[read] -= size
-        if stop < count:
-            change[stop] += size
+        if start < stop:
+            change[start] -= size
+            if stop < count:
+                change[stop] += size
 
 
 @njit(cache=True)

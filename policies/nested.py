@@ -42,7 +42,7 @@ __all__ = ["Start", "nested", "nested_starts"]
 
 SEGMENTS = (12, 24, 48, 96)
 DOWN = (1.0, 0.97, 0.94, 0.9, 0.85, 0.8, 0.75, 0.68)
-UP = (1.03, 1.06, 1.1)
+UP = (1.03, 1.06, 1.1, 1.15, 1.22, 1.3)
 PRICES = 8
 SHARES = (1.0, 0.8, 0.65, 0.5)
 """Of the budget, for what is not read across the split: more than this is made lean first."""
@@ -186,7 +186,7 @@ def nested_starts(
             tried.add(len(bounds))
             cross = crossing(runs, start, bounds)
             again = _options(runs, cuts, cross, PRICES if compact.n <= LARGE else 4)
-            tables = Nesting(runs, cross, again, 1.12 * compact.budget)
+            tables = Nesting(runs, cross, again, 1.32 * compact.budget)
 
             def plan(
                 size: float, tables: Nesting = tables, fixed: NDArray[np.int64] = fixed,
