@@ -51,6 +51,7 @@ class Crossing:
         forward: f64[L, L], at (k, b) the seconds to run segment k for what crosses out of it to
             segments and groups up to b.
         transient: f64[L, L], likewise, most bytes alive that it makes.
+        early: how careful to be about values that two ranges share.
     """
 
     bounds: NDArray[np.int64]
@@ -68,6 +69,7 @@ class Crossing:
     late: NDArray[np.float64]
     forward: NDArray[np.float64]
     transient: NDArray[np.float64]
+    early: int
 
 
 @njit(cache=True)
@@ -81,12 +83,14 @@ def next_of(next_start: Any, next_read: Any, value: int, place: int, none: int) 
 
 @njit(cache=True)
 def share(
-    next_start: Any, next_read: Any, value: int, place: int, count: int, size: float, change: Any
+    next_start: Any, next_read: Any, value: int, place: int, count: int, size: float,
+    early: int, change: Any,
 ) -> None:
     """Take `size` off `change`, differences over b, where the range (place, b) holds `value`.
 
-    It does if it reads the value from early on to its second half: else the value is not needed
-    there most of the time, and whoever holds it besides pays for it.
+    It does if it reads the value in its second half, and first in its first part out of `early`
+    (0: anywhere): else the value is not needed there most of the time, and whoever holds it besides
+    pays for it.
     """
     first = -1
     for i in range(next_start[value], next_start[value + 1]):
@@ -96,7 +100,7 @@ def share(
         if first < 0:
             first = read
         following = next_read[i + 1] if i + 1 < next_start[value + 1] else count
-        start = max(read, place + 4 * (first - place))
+        start = max(read, place + early * (first - place))
         stop = min(following, 2 * read - place + 1)
         if start < stop:
             change[start] -= size
@@ -135,8 +139,8 @@ def _groups(
 
 @njit(cache=True)
 def _tables(
-    count: int, split: int, segment: Any, value_task: Any, size: Any, next_start: Any,
-    next_read: Any,
+    count: int, segment: Any, value_task: Any, size: Any, next_start: Any,
+    next_read: Any, early: int,
 ) -> Any:
     """Fill `held`, `left` and the values that cross each boundary."""
     held = np.zeros((count, count))
@@ -153,7 +157,7 @@ def _tables(
             held[j, one] += size[v]
             for k in range(one + 1, count):
                 left[j, k, k] += size[v]
-                share(next_start, next_read, v, k, count, size[v], left[j, k])
+                share(next_start, next_read, v, k, count, size[v], early, left[j, k])
     for j in range(count + 1):
         start[j + 1] += start[j]
     for j in range(count):
@@ -290,13 +294,16 @@ def _background(
     return np.cumsum(before)[: n + 1], np.cumsum(at)[:n] + compact.workspace
 
 
-def crossing(compact: Compact, split: int, bounds: NDArray[np.int64]) -> Crossing:
+def crossing(
+    compact: Compact, split: int, bounds: NDArray[np.int64], early: int = 0
+) -> Crossing:
     """Work out what crosses.
 
     Args:
         compact: the problem; every task is taken to run once.
         split: the first task after the way there.
         bounds: of the segments, from 0 to ``split``.
+        early: how careful to be about values that two ranges share: 0 (hopeful) or more.
 
     Complexity:
         O(segments^3 + values * segments^2) at worst, the second part only for values that cross
@@ -316,16 +323,16 @@ def crossing(compact: Compact, split: int, bounds: NDArray[np.int64]) -> Crossin
         compact.must_live | (compact.value_bytes == 0) | ~compact.rerun[source]
     )
     reader = np.repeat(np.arange(compact.n, dtype=np.int64), np.diff(compact.read_start))
-    early = reader < split
+    before = reader < split
     last_early = np.full(len(source), -1, np.int64)
-    np.maximum.at(last_early, compact.reads[early], segment[reader[early]])
+    np.maximum.at(last_early, compact.reads[before], segment[reader[before]])
     group = _groups(split, segment, source, compact.read_start, compact.reads, last_early)
     next_start, next_read = _next_reads(
         compact, split, segment, np.concatenate([segment, group])
     )
     size = np.where((source < split) & ~pinned, compact.value_bytes, 0).astype(np.float64)
     held, left, start, values = _tables(
-        count, split, segment, source, size, next_start, next_read
+        count, segment, source, size, next_start, next_read, early
     )
     idle, late = _background(compact, split, pinned)
     spent, most = _forward(
@@ -337,5 +344,5 @@ def crossing(compact: Compact, split: int, bounds: NDArray[np.int64]) -> Crossin
     first[:count] = split + np.searchsorted(-group, -np.arange(count))
     return Crossing(
         bounds, segment, group, first, pinned, next_read, next_start, values, start, held, left,
-        idle, late, spent, most,
+        idle, late, spent, most, early,
     )  # fmt: skip

@@ -44,8 +44,9 @@ SEGMENTS = (12, 24, 48, 96)
 DOWN = (1.0, 0.97, 0.94, 0.9, 0.85, 0.8, 0.75, 0.68)
 UP = (1.03, 1.06, 1.1, 1.15, 1.22, 1.3)
 PRICES = 8
-SHARES = (1.0, 0.8, 0.65, 0.5)
-"""Of the budget, for what is not read across the split: more than this is made lean first."""
+VARIANTS = ((1.0, 0), (0.8, 0), (0.65, 0), (0.5, 0), (1.0, 4), (0.8, 4))
+"""What is not read across the split and takes more than a share of the budget is made lean first;
+and how careful to be about shared values, which is only tried where nothing else fits."""
 
 TRIES = 60
 """Minimum cuts, at most, to make it lean."""
@@ -165,16 +166,17 @@ def nested_starts(
     priced = _held(compact)
     found: list[Start] = []
     nothing = np.zeros((0, 2), np.int64)
-    seen: set[bytes] = set()
-    for share in SHARES:
+    seen: set[tuple[int, bytes]] = set()
+    for share, early in VARIANTS:
         fixed = nothing
+        some = any(s.peak <= compact.budget for s in found)
+        if some and (early or (compact.n > LARGE and share < 1.0)):
+            break
         if share < 1.0:
-            if compact.n > LARGE and any(s.peak <= compact.budget for s in found):
-                break
             fixed = lean_pairs(compact, split, int(share * compact.budget), TRIES)
-        if fixed.tobytes() in seen:
+        if (early, fixed.tobytes()) in seen:
             continue
-        seen.add(fixed.tobytes())
+        seen.add((early, fixed.tobytes()))
         runs, stage, task = unrolled(compact, fixed) if len(fixed) else (compact, None, None)
         start = split if stage is None else int(np.searchsorted(stage, split))
         cuts = network if stage is None else TwoNodeCut(runs)
@@ -184,7 +186,7 @@ def nested_starts(
             if len(bounds) in tried or (compact.n > LARGE and len(tried) > 1):
                 continue
             tried.add(len(bounds))
-            cross = crossing(runs, start, bounds)
+            cross = crossing(runs, start, bounds, early)
             again = _options(runs, cuts, cross, PRICES if compact.n <= LARGE else 4)
             tables = Nesting(runs, cross, again, 1.32 * compact.budget)
 

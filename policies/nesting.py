@@ -100,7 +100,7 @@ def _kept(k: int, count: int, events: Any, again: Any, segment: Any, value_task:
 @njit(cache=True)
 def _options(again: Any, bounds: Any, first: Any, segment: Any, seconds: Any, workspace: Any,
              made_start: Any, size: Any, value_task: Any, read_start: Any, reads: Any,
-             pinned: Any, next_start: Any, next_read: Any, idle: Any, late: Any) -> Any:
+             pinned: Any, next_start: Any, next_read: Any, idle: Any, late: Any, early: int) -> Any:
     """Price each option of each segment.
 
     Returns:
@@ -134,7 +134,7 @@ def _options(again: Any, bounds: Any, first: Any, segment: Any, seconds: Any, wo
                 v = kept[i]
                 live += size[v]
                 extra[k, o, k] += size[v]
-                share(next_start, next_read, v, k + 1, count, size[v], extra[k, o])
+                share(next_start, next_read, v, k + 1, count, size[v], early, extra[k, o])
             for b in range(k + 1, count):
                 extra[k, o, b] += extra[k, o, b - 1]
             for e in range(runs):
@@ -461,7 +461,7 @@ class Nesting:
             self._again, cross.bounds, cross.first, cross.segment, compact.seconds,
             compact.workspace, compact.made_start, compact.value_bytes, compact.value_task,
             compact.read_start, compact.reads, cross.pinned, cross.next_start, cross.next_read,
-            cross.idle, cross.late,
+            cross.idle, cross.late, cross.early,
         )  # fmt: skip
         idle = cross.idle[cross.first[:count]]
         sizes = (cross.held, cross.left, extra, there, back, cross.transient, idle)
