@@ -225,8 +225,8 @@ def steps(
     change: Any,
 ) -> None:
     """Mark each b at which more of segment `k` is read than at b - 1."""
-    change[:] = False
-    change[k] = True
+    for b in range(count):
+        change[b] = b == k
     for v in range(made_start[low], made_start[high]):
         one = next_of(next_start, next_read, v, k + 1, count)
         if one < count:

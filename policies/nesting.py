@@ -48,8 +48,8 @@ def _before(first: Any, n: int, k: int) -> int:
 
 
 @njit(cache=True)
-def _events(k: int, again: Any, first: Any, segment: Any, value_task: Any, read_start: Any,
-            reads: Any, split: int, done: Any, events: Any, stack: Any) -> int:
+def _events(k: int, again: Any, bounds: Any, first: Any, segment: Any, value_task: Any, read_start: Any,
+            reads: Any, split: int, done: Any, fresh: Any, events: Any, stack: Any) -> int:
     """List what runs while group `k` comes back, option `again`, and clear `done` after."""
     n = len(read_start) - 1
     count = 0
@@ -63,12 +63,19 @@ def _events(k: int, again: Any, first: Any, segment: Any, value_task: Any, read_
             for i in range(read_start[t], read_start[t + 1]):
                 u = value_task[reads[i]]
                 if u < split and segment[u] == k and again[u] and not done[u]:
-                    done[u] = True
+                    done[u] = fresh[u] = True
                     events[count] = u
                     count += 1
                     top += 1
                     stack[top] = u
-        events[begin:count].sort()
+        if count > begin + 1:  # in the first order
+            count = begin
+            for t in range(bounds[k], bounds[k + 1]):
+                if fresh[t]:
+                    events[count] = t
+                    count += 1
+        for e in range(begin, count):
+            fresh[events[e]] = False
         events[count] = s
         count += 1
     for e in range(count):
@@ -115,6 +122,7 @@ def _options(again: Any, bounds: Any, first: Any, segment: Any, seconds: Any, wo
     run = np.zeros((count, ways))
     forward = np.zeros((count, ways, count))
     done = np.zeros(n + 1, np.bool_)
+    fresh = np.zeros(n + 1, np.bool_)
     seen = np.zeros(len(size), np.bool_)
     last = np.full(len(size), -1, np.int64)
     kept = np.zeros(len(size), np.int64)
@@ -125,8 +133,8 @@ def _options(again: Any, bounds: Any, first: Any, segment: Any, seconds: Any, wo
     for k in range(count):
         steps(bounds[k], bounds[k + 1], k, count, made_start, next_start, next_read, change)
         for o in range(ways):
-            runs = _events(k, again[o], first, segment, value_task, read_start, reads, split,
-                           done, events, stack)
+            runs = _events(k, again[o], bounds, first, segment, value_task, read_start, reads, split,
+                           done, fresh, events, stack)
             some = _kept(k, runs, events, again[o], segment, value_task, read_start, reads, split,
                          pinned, seen, kept)
             live = 0.0
@@ -320,8 +328,15 @@ def _bring(task: int, stage: int, read_start: Any, reads: Any, value_task: Any, 
 
 
 @njit(cache=True)
-def _emit(units: int, which: Any, pick: Any, left: Any, extra: Any, again: Any, first: Any,
-          segment: Any, pinned: Any, made_start: Any, value_task: Any, read_start: Any, reads: Any,
+def _push(todo: Any, top: int, kind: int, a: int, b: int, m: int) -> int:
+    """Put one more thing to do on the stack."""
+    todo[top + 1, 0], todo[top + 1, 1], todo[top + 1, 2], todo[top + 1, 3] = kind, a, b, m
+    return top + 1
+
+
+@njit(cache=True)
+def _emit(units: int, which: Any, pick: Any, left: Any, extra: Any, again: Any, bounds: Any,
+          first: Any, segment: Any, pinned: Any, made_start: Any, value_task: Any, read_start: Any, reads: Any,
           cross_start: Any, cross_value: Any, next_start: Any, next_read: Any, pairs: Any) -> int:
     """Write out the plan for `units` of memory; return its number of pairs, -1 if too many."""
     split, n, ways, count = len(segment), len(read_start) - 1, len(again), len(which)
@@ -329,20 +344,21 @@ def _emit(units: int, which: Any, pick: Any, left: Any, extra: Any, again: Any, 
     holds[pinned] = 1
     made = np.full(n + 1, -1, np.int64)
     done = np.zeros(n + 1, np.bool_)
+    fresh = np.zeros(n + 1, np.bool_)
     seen = np.zeros(len(value_task), np.bool_)
     kept = np.zeros(len(value_task), np.int64)
     events = np.zeros(2 * n + 2, np.int64)
     stack = np.zeros(n + 2, np.int64)
     todo = np.zeros((4 * count + 8, 4), np.int64)
-    todo[0] = (0, 0, count - 1, units)
-    top, token, total = 0, 0, 0
+    top = _push(todo, -1, 0, 0, count - 1, units)
+    token = total = 0
     while top >= 0:
-        kind, a, b, m = todo[top]
+        kind, a, b, m = todo[top, 0], todo[top, 1], todo[top, 2], todo[top, 3]
         top -= 1
         token += 1
         if kind == 1:  # group a comes back, option b
-            runs = _events(a, again[b], first, segment, value_task, read_start, reads, split,
-                           done, events, stack)
+            runs = _events(a, again[b], bounds, first, segment, value_task, read_start, reads, split,
+                           done, fresh, events, stack)
             for s in range(first[a], _before(first, n, a)):
                 total = _bring(s, s, read_start, reads, value_task, split, holds, made, token,
                                stack, pairs, total)
@@ -363,8 +379,8 @@ def _emit(units: int, which: Any, pick: Any, left: Any, extra: Any, again: Any, 
             low, high = j, b
         else:
             o = min(chosen, ways - 1)
-            runs = _events(a, again[o], first, segment, value_task, read_start, reads, split,
-                           done, events, stack)
+            runs = _events(a, again[o], bounds, first, segment, value_task, read_start, reads, split,
+                           done, fresh, events, stack)
             some = _kept(a, runs, events, again[o], segment, value_task, read_start, reads, split,
                          pinned, seen, kept)
             low, high = a + 1, b
@@ -388,20 +404,17 @@ def _emit(units: int, which: Any, pick: Any, left: Any, extra: Any, again: Any, 
             _count(cross_start, cross_value, next_start, next_read, holds, a, j - 1, 1)
             _count(cross_start, cross_value, next_start, next_read, holds, j, b, 1)
             _count(cross_start, cross_value, next_start, next_read, holds, a, b, -1)
-            todo[top + 1] = (0, a, j - 1, m)
-            todo[top + 2] = (0, j, b, m - left[a, j, b])
-            top += 2
+            top = _push(todo, top, 0, a, j - 1, m)
+            top = _push(todo, top, 0, j, b, m - left[a, j, b])
             continue
         for i in range(some):
             holds[kept[i]] += 1
         if a < b:
             _count(cross_start, cross_value, next_start, next_read, holds, a + 1, b, 1)
         _count(cross_start, cross_value, next_start, next_read, holds, a, b, -1)
-        top += 1
-        todo[top] = (1, a, o, 0)
+        top = _push(todo, top, 1, a, o, 0)
         if a < b:
-            top += 1
-            todo[top] = (0, a + 1, b, m - extra[a, o, b])
+            top = _push(todo, top, 0, a + 1, b, m - extra[a, o, b])
     return total
 
 
@@ -512,7 +525,7 @@ class Nesting:
         rows = np.zeros((30 * compact.n + 1000, 2), np.int64)
         total = _emit(
             units, self._which, self._pick, self._whole.left, self._whole.extra, self._again,
-            cross.first, cross.segment, cross.pinned, compact.made_start, compact.value_task,
+            cross.bounds, cross.first, cross.segment, cross.pinned, compact.made_start, compact.value_task,
             compact.read_start, compact.reads, cross.cross_start, cross.cross_value,
             cross.next_start, cross.next_read, rows,
         )  # fmt: skip
