@@ -131,7 +131,8 @@ def repeats(compact: Compact, split: int) -> list[Repeat]:
     for _, period, start in sorted(found, key=lambda one: (one[0] * one[1], one[1], one[2])):
         stop = start
         while stop + period <= split and (
-            stop == start or bool((names[stop : stop + period] == names[start : start + period]).all())
+            stop == start
+            or bool((names[stop : stop + period] == names[start : start + period]).all())
         ):
             stop += period
         if not taken[start:stop].any() and stop - start >= 2 * period:

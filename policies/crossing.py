@@ -83,8 +83,14 @@ def next_of(next_start: Any, next_read: Any, value: int, place: int, none: int) 
 
 @njit(cache=True)
 def share(
-    next_start: Any, next_read: Any, value: int, place: int, count: int, size: float,
-    early: int, change: Any,
+    next_start: Any,
+    next_read: Any,
+    value: int,
+    place: int,
+    count: int,
+    size: float,
+    early: int,
+    change: Any,
 ) -> None:
     """Take `size` off `change`, differences over b, where the range (place, b) holds `value`.
 
@@ -139,8 +145,13 @@ def _groups(
 
 @njit(cache=True)
 def _tables(
-    count: int, segment: Any, value_task: Any, size: Any, next_start: Any,
-    next_read: Any, early: int,
+    count: int,
+    segment: Any,
+    value_task: Any,
+    size: Any,
+    next_start: Any,
+    next_read: Any,
+    early: int,
 ) -> Any:
     """Fill `held`, `left` and the values that cross each boundary."""
     held = np.zeros((count, count))
@@ -180,9 +191,23 @@ def _tables(
 
 @njit(cache=True)
 def way(
-    low: int, high: int, k: int, b: int, seconds: Any, workspace: Any, made_start: Any,
-    value_bytes: Any, value_task: Any, read_start: Any, reads: Any, pinned: Any, next_start: Any,
-    next_read: Any, wanted: Any, last: Any, must: Any,
+    low: int,
+    high: int,
+    k: int,
+    b: int,
+    seconds: Any,
+    workspace: Any,
+    made_start: Any,
+    value_bytes: Any,
+    value_task: Any,
+    read_start: Any,
+    reads: Any,
+    pinned: Any,
+    next_start: Any,
+    next_read: Any,
+    wanted: Any,
+    last: Any,
+    must: Any,
 ) -> Any:
     """Run segment `k` for what crosses to segments and groups up to `b` and for what is wanted.
 
@@ -221,7 +246,13 @@ def way(
 
 @njit(cache=True)
 def steps(
-    low: int, high: int, k: int, count: int, made_start: Any, next_start: Any, next_read: Any,
+    low: int,
+    high: int,
+    k: int,
+    count: int,
+    made_start: Any,
+    next_start: Any,
+    next_read: Any,
     change: Any,
 ) -> None:
     """Mark each b at which more of segment `k` is read than at b - 1."""
@@ -235,8 +266,17 @@ def steps(
 
 @njit(cache=True)
 def _forward(
-    bounds: Any, seconds: Any, workspace: Any, made_start: Any, value_bytes: Any, value_task: Any,
-    read_start: Any, reads: Any, pinned: Any, next_start: Any, next_read: Any,
+    bounds: Any,
+    seconds: Any,
+    workspace: Any,
+    made_start: Any,
+    value_bytes: Any,
+    value_task: Any,
+    read_start: Any,
+    reads: Any,
+    pinned: Any,
+    next_start: Any,
+    next_read: Any,
 ) -> Any:
     """Find what it takes to run each segment for what crosses out of it to others up to b."""
     count = len(bounds) - 1
@@ -252,8 +292,23 @@ def _forward(
         for b in range(k, count):
             if change[b]:
                 spent[k, b], most[k, b] = way(
-                    low, high, k, b, seconds, workspace, made_start, value_bytes, value_task,
-                    read_start, reads, pinned, next_start, next_read, wanted, last, must,
+                    low,
+                    high,
+                    k,
+                    b,
+                    seconds,
+                    workspace,
+                    made_start,
+                    value_bytes,
+                    value_task,
+                    read_start,
+                    reads,
+                    pinned,
+                    next_start,
+                    next_read,
+                    wanted,
+                    last,
+                    must,
                 )
             else:
                 spent[k, b], most[k, b] = spent[k, b - 1], most[k, b - 1]
@@ -294,9 +349,7 @@ def _background(
     return np.cumsum(before)[: n + 1], np.cumsum(at)[:n] + compact.workspace
 
 
-def crossing(
-    compact: Compact, split: int, bounds: NDArray[np.int64], early: int = 0
-) -> Crossing:
+def crossing(compact: Compact, split: int, bounds: NDArray[np.int64], early: int = 0) -> Crossing:
     """Work out what crosses.
 
     Args:
@@ -327,13 +380,9 @@ def crossing(
     last_early = np.full(len(source), -1, np.int64)
     np.maximum.at(last_early, compact.reads[before], segment[reader[before]])
     group = _groups(split, segment, source, compact.read_start, compact.reads, last_early)
-    next_start, next_read = _next_reads(
-        compact, split, segment, np.concatenate([segment, group])
-    )
+    next_start, next_read = _next_reads(compact, split, segment, np.concatenate([segment, group]))
     size = np.where((source < split) & ~pinned, compact.value_bytes, 0).astype(np.float64)
-    held, left, start, values = _tables(
-        count, segment, source, size, next_start, next_read, early
-    )
+    held, left, start, values = _tables(count, segment, source, size, next_start, next_read, early)
     idle, late = _background(compact, split, pinned)
     spent, most = _forward(
         bounds, compact.seconds, compact.workspace, compact.made_start, compact.value_bytes,

@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917 (arrays, for the inner loops)
 """What to run again so that little is alive, were reads across the split free.
 
 A nested plan decides about values that are read across the split.  The others have a memory of
@@ -172,8 +173,12 @@ def unrolled(
     stage = np.sort(np.concatenate([pairs[:, 0], np.arange(compact.n, dtype=np.int64)]))
     made = np.diff(compact.made_start)[task]
     made_start = np.concatenate([[0], np.cumsum(made)])
-    old = np.concatenate([np.arange(a, b) for a, b in zip(
-        compact.made_start[task], compact.made_start[task + 1], strict=True)]).astype(np.int64)
+    old = np.concatenate(
+        [
+            np.arange(a, b)
+            for a, b in zip(compact.made_start[task], compact.made_start[task + 1], strict=True)
+        ]
+    ).astype(np.int64)
     read = np.diff(compact.read_start)[task]
     read_start = np.concatenate([[0], np.cumsum(read)])
     reads = np.empty(int(read_start[-1]), np.int64)
@@ -208,8 +213,15 @@ def unrolled(
 
 @njit(cache=True)
 def _rename(
-    task: Any, made_start: Any, read_start: Any, old_reads: Any, new_made: Any, new_read: Any,
-    newest: Any, reads: Any, overwrite_value: Any,
+    task: Any,
+    made_start: Any,
+    read_start: Any,
+    old_reads: Any,
+    new_made: Any,
+    new_read: Any,
+    newest: Any,
+    reads: Any,
+    overwrite_value: Any,
 ) -> Any:
     """Fill `reads` with the newest instance of each value read; return the last of each value."""
     for p in range(len(task)):

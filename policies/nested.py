@@ -10,14 +10,14 @@ the referee decides.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from policies.blocks import boundaries
 from policies.compact import compact_of
-from policies.crossing import Crossing, crossing
+from policies.crossing import crossing
 from policies.cutbound import moments
 from policies.evaluate import memory_profile, simulate
 from policies.floor import not_found, refuse_below_floor
@@ -28,6 +28,7 @@ from policies.mincut import TwoNodeCut
 from policies.nesting import Nesting
 from policies.policy import Limits, Progress, register
 from policies.recompute_sets import SetSearch
+from policies.segment_options import options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +107,8 @@ def nested(problem: Problem, *, limits: Limits, progress: Progress | None = None
             search.fill()
             least = start.peak if least is None else min(least, start.peak)
     if not np.isfinite(search.best_seconds):
-        known = None if least is None else least + problem.fixed_bytes
+        held = bool(compact.hold.all())
+        known = least + problem.fixed_bytes if least is not None and held else None
         raise not_found(problem, budget, known)
     sequence = to_sequence(compact.n, search.best_pairs())
     return judged(
@@ -119,8 +121,6 @@ def nested(problem: Problem, *, limits: Limits, progress: Progress | None = None
 
 
 def _in_order(compact: Compact) -> Compact:
-    from dataclasses import replace
-
     return replace(compact, free_order=False)
 
 
@@ -135,13 +135,14 @@ def split_of(compact: Compact) -> int:
 
 def _held(compact: Compact) -> Compact:
     """Give the problem without a ban on holding: what may not be held is put right later."""
-    from dataclasses import replace
-
     return replace(compact, hold=np.ones(compact.n, np.bool_))
 
 
 def nested_starts(
-    compact: Compact, network: TwoNodeCut, segments: tuple[int, ...] = SEGMENTS
+    compact: Compact,
+    network: TwoNodeCut,
+    segments: tuple[int, ...] = SEGMENTS,
+    stop: Callable[[], bool] = lambda: False,
 ) -> list[Start]:
     """Make nested plans for the budget.
 
@@ -149,10 +150,11 @@ def nested_starts(
         compact: the problem, with its budget and a fixed order.
         network: of the same problem.
         segments: numbers of segments to try.
+        stop: asked now and then whether to give what there is.
 
     Returns:
         The best plans that fit first, the quickest before the others, at most one for each number
-        of segments; then those that do not, the leanest first.
+        of segments and variant; then those that do not, the leanest first.
 
     >>> from policies.generate import chain
     >>> compact = compact_of(chain(30), 40)
@@ -177,67 +179,65 @@ def nested_starts(
         if (early, fixed.tobytes()) in seen:
             continue
         seen.add((early, fixed.tobytes()))
-        runs, stage, task = unrolled(compact, fixed) if len(fixed) else (compact, None, None)
-        start = split if stage is None else int(np.searchsorted(stage, split))
-        cuts = network if stage is None else TwoNodeCut(runs)
+        runs, stage, task = unrolled(compact, fixed)
+        start = int(np.searchsorted(stage, split))
+        cuts = TwoNodeCut(runs) if len(fixed) else network
         tried: set[int] = set()
         for count in segments:
             bounds = boundaries(runs, start, count)
             if len(bounds) in tried or (compact.n > LARGE and len(tried) > 1):
                 continue
+            if found and stop():
+                break
             tried.add(len(bounds))
             cross = crossing(runs, start, bounds, early)
-            again = _options(runs, cuts, cross, PRICES if compact.n <= LARGE else 4)
+            again = options(runs, cuts, cross, PRICES if compact.n <= LARGE else 4)
             tables = Nesting(runs, cross, again, 1.32 * compact.budget)
-
-            def plan(
-                size: float, tables: Nesting = tables, fixed: NDArray[np.int64] = fixed,
-                stage: NDArray[np.int64] | None = stage, task: NDArray[np.int64] | None = task,
-            ) -> Start | None:
-                pairs = tables.pairs(size)
-                if pairs is None:
-                    return None
-                if stage is not None and task is not None:
-                    rows = np.stack([stage[pairs[:, 0]], task[pairs[:, 1]]], axis=1)
-                    pairs = np.unique(np.concatenate([fixed, rows[rows[:, 0] > rows[:, 1]]]), axis=0)
-                outcome = simulate(priced, to_sequence(compact.n, pairs))
-                return Start(pairs, outcome.peak, outcome.seconds)
-
-            found += _scan(plan, compact.budget, tables.least())
+            found += _scan(_Plans(priced, tables, fixed, stage, task), compact.budget)
     fits = sorted((s for s in found if s.peak <= compact.budget), key=lambda s: s.seconds)
     over = sorted((s for s in found if s.peak > compact.budget), key=lambda s: s.peak)
     return [*fits, *over]
 
 
-def _options(
-    compact: Compact, network: TwoNodeCut, cross: Crossing, prices: int
-) -> NDArray[np.bool_]:
-    """Give, per option, what runs again on the way back if all that crosses is held."""
-    split = len(cross.segment)
-    reader = np.repeat(np.arange(compact.n, dtype=np.int64), np.diff(compact.read_start))
-    need = np.zeros(len(compact.value_bytes), np.bool_)
-    need[compact.reads[reader >= split]] = True
-    need &= compact.value_task < split
-    forced = cross.pinned.copy()
-    forced[cross.cross_value] = True
-    weight = compact.value_bytes.astype(np.float64)
-    found = [np.zeros(split, np.bool_)]
-    for factor in np.geomspace(0.05, 50.0, prices):
-        cut = network.solve(need, weight, float(network.natural_price() * factor), forced)
-        if not cut.infeasible:
-            found.append(cut.again[:split])
-    return np.unique(np.array(found), axis=0)
+@dataclass(frozen=True, slots=True)
+class _Plans:
+    """Plans of a program for a problem in which some recomputations are fixed.
+
+    Attributes:
+        compact: the problem itself.
+        tables: of the program, whose tasks are the runs of the fixed plan.
+        fixed: rows (stage, task).
+        stage: of each run.
+        task: of each run.
+    """
+
+    compact: Compact
+    tables: Nesting
+    fixed: NDArray[np.int64]
+    stage: NDArray[np.int64]
+    task: NDArray[np.int64]
+
+    def plan(self, size: float) -> Start | None:
+        """Give the plan for so many bytes, priced by the referee."""
+        pairs = self.tables.pairs(size)
+        if pairs is None:
+            return None
+        rows = np.stack([self.stage[pairs[:, 0]], self.task[pairs[:, 1]]], axis=1)
+        rows = np.concatenate([self.fixed, rows[rows[:, 0] > rows[:, 1]]])
+        rows = np.unique(rows, axis=0) if len(rows) else self.fixed
+        outcome = simulate(self.compact, to_sequence(self.compact.n, rows))
+        return Start(rows, outcome.peak, outcome.seconds)
 
 
-def _scan(plan: Callable[[float], Start | None], budget: int, least: int) -> list[Start]:
+def _scan(plans: _Plans, budget: int) -> list[Start]:
     """Write out plans for allowances around the budget; keep the quickest that fits."""
     best: Start | None = None
     leanest: Start | None = None
-    for way in (DOWN, UP, (least / max(1, budget),)):
+    for way in (DOWN, UP, (plans.tables.least() / max(1, budget),)):
         if way not in (DOWN, UP) and best is not None:
             break
         for factor in way:
-            start = plan(factor * budget)
+            start = plans.plan(factor * budget)
             if start is None:
                 continue
             if leanest is None or start.peak < leanest.peak:

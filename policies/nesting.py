@@ -23,7 +23,8 @@ import numpy as np
 from numba import njit
 
 from policies.blocks import stir
-from policies.crossing import Crossing, next_of, share, steps, way
+from policies.crossing import Crossing, next_of
+from policies.segment_options import end_of_group, kept_by, price_options, run_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,156 +40,6 @@ MOST = 4000
 """Units, at most, if they are a measure of all sizes."""
 
 # fmt: off
-
-
-@njit(cache=True)
-def _before(first: Any, n: int, k: int) -> int:
-    """Return the end of group `k`."""
-    return first[k - 1] if k > 0 else n
-
-
-@njit(cache=True)
-def _events(k: int, again: Any, bounds: Any, first: Any, segment: Any, value_task: Any, read_start: Any,
-            reads: Any, split: int, done: Any, fresh: Any, events: Any, stack: Any) -> int:
-    """List what runs while group `k` comes back, option `again`, and clear `done` after."""
-    n = len(read_start) - 1
-    count = 0
-    for s in range(first[k], _before(first, n, k)):
-        begin = count
-        top = 0
-        stack[0] = s
-        while top >= 0:
-            t = stack[top]
-            top -= 1
-            for i in range(read_start[t], read_start[t + 1]):
-                u = value_task[reads[i]]
-                if u < split and segment[u] == k and again[u] and not done[u]:
-                    done[u] = fresh[u] = True
-                    events[count] = u
-                    count += 1
-                    top += 1
-                    stack[top] = u
-        if count > begin + 1:  # in the first order
-            count = begin
-            for t in range(bounds[k], bounds[k + 1]):
-                if fresh[t]:
-                    events[count] = t
-                    count += 1
-        for e in range(begin, count):
-            fresh[events[e]] = False
-        events[count] = s
-        count += 1
-    for e in range(count):
-        if events[e] < split:
-            done[events[e]] = False
-    return count
-
-
-@njit(cache=True)
-def _kept(k: int, count: int, events: Any, again: Any, segment: Any, value_task: Any,
-          read_start: Any, reads: Any, split: int, pinned: Any, seen: Any, kept: Any) -> int:
-    """List the values that the events of group `k` read and do not make."""
-    some = 0
-    for e in range(count):
-        t = events[e]
-        for i in range(read_start[t], read_start[t + 1]):
-            v = reads[i]
-            u = value_task[v]
-            if u >= split or pinned[v] or seen[v] or (segment[u] == k and again[u]):
-                continue
-            seen[v] = True
-            kept[some] = v
-            some += 1
-    for i in range(some):
-        seen[kept[i]] = False
-    return some
-
-
-@njit(cache=True)
-def _options(again: Any, bounds: Any, first: Any, segment: Any, seconds: Any, workspace: Any,
-             made_start: Any, size: Any, value_task: Any, read_start: Any, reads: Any,
-             pinned: Any, next_start: Any, next_read: Any, idle: Any, late: Any, early: int) -> Any:
-    """Price each option of each segment.
-
-    Returns:
-        extra[k, o, b], bytes kept beside the crossing set of (k + 1, b); there[k, o, b] and
-        back[k, o], most bytes on the way there and back; run[k, o], seconds on the way back;
-        forward[k, o, b], seconds on the way there.
-    """
-    split, n, ways, count = len(segment), len(read_start) - 1, len(again), len(bounds) - 1
-    extra = np.zeros((count, ways, count))
-    there = np.zeros((count, ways, count))
-    back = np.zeros((count, ways))
-    run = np.zeros((count, ways))
-    forward = np.zeros((count, ways, count))
-    done = np.zeros(n + 1, np.bool_)
-    fresh = np.zeros(n + 1, np.bool_)
-    seen = np.zeros(len(size), np.bool_)
-    last = np.full(len(size), -1, np.int64)
-    kept = np.zeros(len(size), np.int64)
-    events = np.zeros(2 * n + 2, np.int64)
-    stack = np.zeros(n + 2, np.int64)
-    must = np.zeros(n, np.bool_)
-    change = np.zeros(count, np.bool_)
-    for k in range(count):
-        steps(bounds[k], bounds[k + 1], k, count, made_start, next_start, next_read, change)
-        for o in range(ways):
-            runs = _events(k, again[o], bounds, first, segment, value_task, read_start, reads, split,
-                           done, fresh, events, stack)
-            some = _kept(k, runs, events, again[o], segment, value_task, read_start, reads, split,
-                         pinned, seen, kept)
-            live = 0.0
-            for i in range(some):
-                v = kept[i]
-                live += size[v]
-                extra[k, o, k] += size[v]
-                share(next_start, next_read, v, k + 1, count, size[v], early, extra[k, o])
-            for b in range(k + 1, count):
-                extra[k, o, b] += extra[k, o, b - 1]
-            for e in range(runs):
-                t = events[e]
-                for i in range(read_start[t], read_start[t + 1]):
-                    if value_task[reads[i]] < split:
-                        last[reads[i]] = e
-            s = first[k]
-            most = live + idle[s] if runs > 0 else 0.0
-            for e in range(runs):
-                t = events[e]
-                if t < split:
-                    run[k, o] += seconds[t]
-                    for v in range(made_start[t], made_start[t + 1]):
-                        live += 0 if pinned[v] else size[v]
-                    most = max(most, live + workspace[t] + idle[s])
-                    for v in range(made_start[t], made_start[t + 1]):
-                        if last[v] < e:
-                            live -= 0 if pinned[v] else size[v]
-                else:
-                    most = max(most, live + late[t])
-                    s = t + 1
-                for i in range(read_start[t], read_start[t + 1]):
-                    v = reads[i]
-                    if value_task[v] < split and last[v] == e and not pinned[v]:
-                        live -= size[v]
-            back[k, o] = most
-            for e in range(runs):
-                t = events[e]
-                for i in range(read_start[t], read_start[t + 1]):
-                    last[reads[i]] = -1
-            # the way there: what crosses and what is kept stays to the end of the segment
-            for i in range(some):
-                seen[kept[i]] = True
-            for b in range(k, count):
-                if change[b]:
-                    forward[k, o, b], there[k, o, b] = way(
-                        bounds[k], bounds[k + 1], k, b, seconds, workspace, made_start, size,
-                        value_task, read_start, reads, pinned, next_start, next_read, seen, last,
-                        must)
-                else:
-                    forward[k, o, b] = forward[k, o, b - 1]
-                    there[k, o, b] = there[k, o, b - 1]
-            for i in range(some):
-                seen[kept[i]] = False
-    return extra, there, back, run, forward
 
 
 @njit(cache=True)
@@ -336,7 +187,7 @@ def _push(todo: Any, top: int, kind: int, a: int, b: int, m: int) -> int:
 
 @njit(cache=True)
 def _emit(units: int, which: Any, pick: Any, left: Any, extra: Any, again: Any, bounds: Any,
-          first: Any, segment: Any, pinned: Any, made_start: Any, value_task: Any, read_start: Any, reads: Any,
+          first: Any, segment: Any, pinned: Any, value_task: Any, read_start: Any, reads: Any,
           cross_start: Any, cross_value: Any, next_start: Any, next_read: Any, pairs: Any) -> int:
     """Write out the plan for `units` of memory; return its number of pairs, -1 if too many."""
     split, n, ways, count = len(segment), len(read_start) - 1, len(again), len(which)
@@ -357,14 +208,14 @@ def _emit(units: int, which: Any, pick: Any, left: Any, extra: Any, again: Any, 
         top -= 1
         token += 1
         if kind == 1:  # group a comes back, option b
-            runs = _events(a, again[b], bounds, first, segment, value_task, read_start, reads, split,
+            runs = run_of(a, again[b], bounds, first, segment, value_task, read_start, reads, split,
                            done, fresh, events, stack)
-            for s in range(first[a], _before(first, n, a)):
+            for s in range(first[a], end_of_group(first, n, a)):
                 total = _bring(s, s, read_start, reads, value_task, split, holds, made, token,
                                stack, pairs, total)
                 if total < 0:
                     return -1
-            some = _kept(a, runs, events, again[b], segment, value_task, read_start, reads, split,
+            some = kept_by(a, runs, events, again[b], segment, value_task, read_start, reads, split,
                          pinned, seen, kept)
             for i in range(some):
                 holds[kept[i]] -= 1
@@ -374,22 +225,19 @@ def _emit(units: int, which: Any, pick: Any, left: Any, extra: Any, again: Any, 
             return -2
         stage = first[b]
         some = 0
-        if chosen > ways:
-            j = a + chosen - ways
-            low, high = j, b
-        else:
-            o = min(chosen, ways - 1)
-            runs = _events(a, again[o], bounds, first, segment, value_task, read_start, reads, split,
+        j = a + max(1, chosen - ways)
+        o = min(chosen, ways - 1)
+        if chosen <= ways:
+            runs = run_of(a, again[o], bounds, first, segment, value_task, read_start, reads, split,
                            done, fresh, events, stack)
-            some = _kept(a, runs, events, again[o], segment, value_task, read_start, reads, split,
+            some = kept_by(a, runs, events, again[o], segment, value_task, read_start, reads, split,
                          pinned, seen, kept)
-            low, high = a + 1, b
         if b < count - 1 and stage < n and chosen != ways:
             # everything that is to be held must be there
-            if low <= high:
-                for i in range(cross_start[low], cross_start[low + 1]):
+            if j <= b:
+                for i in range(cross_start[j], cross_start[j + 1]):
                     v = cross_value[i]
-                    if holds[v] <= 0 and next_of(next_start, next_read, v, low, b + 1) <= b:
+                    if holds[v] <= 0 and next_of(next_start, next_read, v, j, b + 1) <= b:
                         total = _make(v, stage, read_start, reads, value_task, split, holds, made,
                                       token, stack, pairs, total)
                         if total < 0:
@@ -470,7 +318,7 @@ class Nesting:
         self._compact, self._cross = compact, cross
         split, count = len(cross.segment), len(cross.bounds) - 1
         self._again = np.concatenate([again, np.ones((1, split), np.bool_)])
-        extra, there, back, run, forward = _options(
+        extra, there, back, run, forward = price_options(
             self._again, cross.bounds, cross.first, cross.segment, compact.seconds,
             compact.workspace, compact.made_start, compact.value_bytes, compact.value_task,
             compact.read_start, compact.reads, cross.pinned, cross.next_start, cross.next_read,
@@ -525,7 +373,7 @@ class Nesting:
         rows = np.zeros((30 * compact.n + 1000, 2), np.int64)
         total = _emit(
             units, self._which, self._pick, self._whole.left, self._whole.extra, self._again,
-            cross.bounds, cross.first, cross.segment, cross.pinned, compact.made_start, compact.value_task,
+            cross.bounds, cross.first, cross.segment, cross.pinned, compact.value_task,
             compact.read_start, compact.reads, cross.cross_start, cross.cross_value,
             cross.next_start, cross.next_read, rows,
         )  # fmt: skip

@@ -384,12 +384,15 @@ def _nested(
 ) -> list[tuple[int, NDArray[np.int64]]]:
     """Start from nested checkpoints; return the plans that do not fit, with their peaks."""
     over: list[tuple[int, NDArray[np.int64]]] = []
-    for start in nested_starts(best.problem, bounder.network):
-        search.start(start.pairs)
-        search.fill()
-        _take(best, search, "nested checkpoints")
+    filled = 0
+    for start in nested_starts(best.problem, bounder.network, stop=lambda: best.left() <= 0):
         if start.peak > best.problem.budget:
             over.append((start.peak, start.pairs))
+        elif filled < 4:
+            filled += 1
+            search.start(start.pairs)
+            search.fill()
+            _take(best, search, "nested checkpoints")
     best.work += 300.0 + 0.2 * best.problem.n
     return over
 
