@@ -85,6 +85,7 @@ _MODULES = {
     "cpsat": "cpsat",
     "exhaustive": "exhaustive",
     "chain": "chain",
+    "nested": "nested",
     "staging": "staging",
     "offload": "offload",
 }

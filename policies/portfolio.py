@@ -7,145 +7,39 @@ is a function of the problem and the seed.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from policies.compact import compact_of
-from policies.cutbound import CutBound, CutBounder
-from policies.cutgrid import CutGrid
+from policies.cutbound import CutBounder
 from policies.decision import Decision, Event, Status
-from policies.errors import Infeasible, InvalidDecision, Stopped
-from policies.evaluate import sequence_of, simulate
+from policies.errors import Infeasible
+from policies.evaluate import sequence_of
+from policies.fixed_order import improve
 from policies.floor import floor
+from policies.incumbent import ENOUGH, PLENTY, Incumbent
 from policies.judge import judged
-from policies.lifetimes import first_unknown, to_pairs, to_sequence
+from policies.lifetimes import first_unknown
 from policies.linkbound import link_bound
 from policies.mincut import best_price
 from policies.offload import can_offload, with_copies
 from policies.ordering import always_between, permuted, search_order
 from policies.playback import machine_of
-from policies.policy import Limits, Progress, Step, policy_named, register
-from policies.proving import StageRounds
-from policies.recompute_sets import SetSearch
+from policies.policy import Limits, Progress, Step, register
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from policies.compact import Compact
     from policies.problem import Problem
 
-__all__ = ["Incumbent", "auto", "plan"]
+__all__ = ["auto", "plan"]
 
 LARGE = 5000
 """Graphs with more tasks are left at a gap of PLENTY, whatever the time limit."""
-
-HEATS = (0.3, 1.0, 0.1, 3.0)
-"""First temperatures of successive annealings, in mean seconds of a task."""
-
-ENOUGH = 1e-8
-"""A gap below this fraction of the step time is none."""
-
-PLENTY = 1e-4
-"""A gap below this fraction is not worth more work unless a time to use was given."""
-
-
-class Incumbent:
-    """The best plan and the best bound so far, and when to stop.
-
-    Args:
-        problem: The compact problem, with its budget.
-        limits: When to stop.
-        progress: Is called with news.
-        calls: How often everything from the first unknown task on runs.
-    """
-
-    def __init__(
-        self, problem: Compact, limits: Limits, progress: Progress | None, calls: float
-    ) -> None:
-        """Start with no plan and the bound that every task runs once."""
-        self.problem = problem
-        self.limits = limits
-        self.progress = progress
-        self.calls = calls
-        self.enough = ENOUGH
-        self.began = time.perf_counter()
-        self.work = 0.0
-        self.base = float(problem.seconds.sum())
-        self.sequence: NDArray[np.int64] | None = None
-        self.seconds = float("inf")
-        self.peak = 0
-        self.bound = self.base
-        self.engine = "every task runs once"
-        self.interrupted = False
-        self.impossible = ""
-        self.searched = float("inf")
-        self.priced = float("inf")
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.perf_counter() - self.began
-
-    @property
-    def gap(self) -> float:
-        """Seconds above the bound as a fraction of the bound; infinite without a plan."""
-        if self.sequence is None:
-            return float("inf")
-        return (self.seconds - self.bound) / self.bound if self.bound > 0 else 0.0
-
-    def left(self) -> float:
-        """Return the seconds (or, without a time limit, the work in milliseconds) left."""
-        rest = (self.limits.work - self.work) / 1000.0
-        if self.limits.time_seconds is not None:
-            # what comes after the search, above all the referee, takes time too
-            usable = 0.96 * self.limits.time_seconds - 4e-5 * self.problem.n
-            rest = min(usable - self.elapsed, max(rest, 1.0))
-        return rest
-
-    def done(self) -> bool:
-        """Tell whether to stop."""
-        over = self.interrupted or bool(self.impossible)
-        return over or self.gap <= self.enough or self.left() <= 0
-
-    def offer(self, sequence: NDArray[np.int64], engine: str) -> bool:
-        """Take a plan if the referee finds that it fits and is the best."""
-        try:
-            outcome = simulate(self.problem, sequence)
-        except InvalidDecision as error:  # something that may not be held was held
-            self.tell(f"{engine}: {error}")
-            return False
-        seconds = outcome.early_seconds + self.calls * outcome.late_seconds
-        if outcome.peak > self.problem.budget or seconds >= self.priced:
-            return False
-        self.priced = seconds
-        self.sequence, self.seconds, self.peak = sequence, outcome.seconds, outcome.peak
-        self.tell(engine)
-        return True
-
-    def prove(self, extra_seconds: float, engine: str) -> None:
-        """Take a bound on the seconds of recomputation if it is the best."""
-        if self.base + extra_seconds > self.bound:
-            self.bound, self.engine = self.base + extra_seconds, engine
-            self.tell(engine)
-
-    def tell(self, engine: str) -> None:
-        """Report progress."""
-        if self.progress is not None:
-            found = self.sequence is not None
-            self.progress(
-                Step(
-                    self.elapsed,
-                    engine,
-                    self.seconds if found else None,
-                    self.bound,
-                    self.peak if found else None,
-                )
-            )
 
 
 @register("auto")
@@ -208,7 +102,7 @@ def plan(
         if compact.free_order:
             _solve_free(best, problem, problem.cache["bounder"])
         else:
-            _solve(best, problem, problem.cache["bounder"], warm)
+            improve(best, problem, problem.cache["bounder"], warm)
     except KeyboardInterrupt:
         best.interrupted = True
         if best.sequence is None or not limits.keep_on_interrupt:
@@ -239,7 +133,7 @@ def plan(
 
 def _share(problem: Problem, limits: Limits) -> Limits:
     """Give the limits for everything but copies: a third of them where there is a link."""
-    if bounds_hold(problem):
+    if not can_offload(problem):
         return limits
     seconds = None if limits.time_seconds is None else limits.time_seconds / 3
     return replace(limits, time_seconds=seconds, work=limits.work // 3)
@@ -249,7 +143,7 @@ def _with_copies(best: Incumbent, source: Problem, limits: Limits) -> Sequence[E
     """Give the order of the best plan; with a link, of a plan with copies if that is better."""
     tasks = best.problem.tasks
     alone = None if best.sequence is None else [tasks[t] for t in best.sequence]
-    if bounds_hold(source) or best.interrupted or best.gap <= best.enough:
+    if not can_offload(source) or best.interrupted or best.gap <= best.enough:
         return alone
     seconds, before = None, best.elapsed
     if limits.time_seconds is not None:
@@ -279,7 +173,7 @@ def _solve_free(best: Incumbent, source: Problem, bounder: CutBounder) -> None:
         return
     split = first_unknown(problem)
     for task in (split - 1, split):
-        if bounds_hold(source) and 0 <= task < problem.n and always_between(problem, task):
+        if not can_offload(source) and 0 <= task < problem.n and always_between(problem, task):
             value, _ = best_price(
                 bounder.network,
                 bounder.need(task),
@@ -288,7 +182,7 @@ def _solve_free(best: Incumbent, source: Problem, bounder: CutBounder) -> None:
                 0.0,
             )
             best.prove(value, "min cut at one stage")
-    if not bounds_hold(source):
+    if can_offload(source):
         linked = link_bound(machine_of(source, problem), problem, bounder)
         best.prove(linked.seconds, linked.engine)
     steps = max(200, 40_000_000 // (problem.n + len(problem.reads)) // 4)
@@ -311,175 +205,7 @@ def _solve_free(best: Incumbent, source: Problem, bounder: CutBounder) -> None:
         limits = Limits(rest, max(0, int((best.limits.work - best.work) / 2)), best.limits.seed)
         inner = Incumbent(fixed, limits, None, best.calls)
         inner.enough = best.enough
-        _solve(inner, source, CutBounder(fixed), ())
+        improve(inner, source, CutBounder(fixed), ())
         best.work += inner.work
         if inner.sequence is not None:
             best.offer(one[inner.sequence], "order search and recompute sets")
-
-
-def bounds_hold(problem: Problem) -> bool:
-    """Tell whether bounds on recomputation hold: nothing may leave for slow memory instead."""
-    return not can_offload(problem)
-
-
-def _solve(
-    best: Incumbent, source: Problem, bounder: CutBounder, warm: Sequence[NDArray[np.int64]]
-) -> None:
-    """Run the engines for a fixed order, quick ones first."""
-    problem = best.problem
-    baseline = bounder.moments.baseline
-    everything = np.arange(problem.n, dtype=np.int64)
-    if not problem.n or (bool(problem.hold.all()) and int(baseline.max()) <= problem.budget):
-        best.offer(everything, "save all")
-        return
-    rigorous = bounds_hold(source)
-    bound = bounder.bound(problem.budget)
-    if rigorous:
-        best.prove(bound.seconds, "min cut at one stage")
-    else:
-        linked = link_bound(machine_of(source, problem), problem, bounder)
-        best.prove(linked.seconds, linked.engine)
-    natural = bounder.network.natural_price()
-    price = 3.0 * (bound.price if bound.price > 0 else natural)
-    search = SetSearch(problem, baseline, best.limits.seed, price, best.calls)
-    for sequence in warm:
-        search.start(to_pairs(problem.n, sequence))
-        search.fill()
-        _take(best, search, "warm start")
-    starts = _starts(best, search, bounder, bound)
-    if rigorous and not best.done():
-        _special(best, source, search)
-    stage = bound.task if bound.task >= 0 else int(np.argmax(baseline))
-    timed = best.limits.time_seconds is not None
-    proof = StageRounds(problem, bounder.moments, [stage], best.limits.time_seconds)
-    proof.finished = not rigorous
-    try:
-        stale = round_ = 0
-        while not best.done() and (timed or stale < 2):
-            if not proof.finished and _prove(best, search, proof):
-                continue
-            if best.sequence is None:
-                search.price *= 1.5
-                if round_ % 3 == 0:
-                    search.start(starts[round_ // 3 % len(starts)])
-            improved = _anneal(best, search, HEATS[round_ % len(HEATS)])
-            stale = 0 if improved else stale + 1
-            if timed and stale > 2 and best.gap <= PLENTY and proof.finished:
-                break
-            round_ += 1
-    finally:
-        proof.close()
-
-
-def _special(best: Incumbent, source: Problem, search: SetSearch) -> None:
-    """Ask the exact engines for tiny graphs and for chains, if this is one."""
-    if source.first_order is None:
-        return
-    asked = ["chain"] if best.gap > PLENTY and 4 <= best.problem.n <= 1000 else []
-    if best.problem.n <= 7:
-        asked = ["exhaustive"]
-    place = {task: index for index, task in enumerate(best.problem.tasks)}
-    for name in asked:
-        try:
-            found = policy_named(name)(source, limits=best.limits)
-        except (Infeasible, Stopped) as error:
-            best.tell(f"{name}: {error}")
-            continue
-        sequence = np.array([place[task] for task in found.order], np.int64)
-        search.start(to_pairs(best.problem.n, sequence))
-        _take(best, search, name)
-        best.offer(sequence, name)
-        if found.status is Status.OPTIMAL and best.calls == 1:
-            best.prove(found.seconds - best.base, name)
-
-
-def _starts(
-    best: Incumbent, search: SetSearch, bounder: CutBounder, bound: CutBound
-) -> list[NDArray[np.int64]]:
-    """Make plans from cuts; return those that do not fit, the smallest peak first."""
-    problem = best.problem
-    stage = bound.task if bound.task >= 0 else int(np.argmax(bounder.moments.baseline))
-    grid = CutGrid(bounder, problem, stage, bound.price)
-    nothing = np.zeros((0, 2), np.int64)
-    over: list[tuple[int, NDArray[np.int64]]] = []
-    count, since = 1, 0
-    while count <= max(4, min(stage // 4, 800)):
-        if best.limits.time_seconds is not None and best.left() <= 0 and over:
-            break
-        before = best.seconds
-        for pairs, peak in grid.plans((count,)):
-            search.start(pairs)
-            search.fill()
-            _take(best, search, "interpolated cut")
-            if peak > problem.budget:
-                over.append((peak, pairs))
-        since = 0 if best.seconds < before or best.sequence is None else since + 1
-        if best.sequence is not None and (since > 1 or best.gap < 10 * PLENTY):
-            break
-        count = max(count + 1, count * 3 // 2)
-    over.sort(key=lambda pair: pair[0])
-    search.start(search.best_pairs() if best.sequence is not None else nothing)
-    return [*(pairs for _, pairs in over[:3]), nothing]
-
-
-def _prove(best: Incumbent, search: SetSearch, proof: StageRounds) -> bool:
-    """Begin a stage program or take its answer; tell whether to come back at once.
-
-    The program's plan is a start for the search.
-    """
-    timed = best.limits.time_seconds is not None
-    engine = proof.engine
-    try:
-        if not proof.running:
-            proof.begin(best.left() if timed else None)
-        solution = proof.answer(best.seconds - best.base) if proof.running else None
-    except (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError) as error:
-        proof.finished = True
-        best.tell(f"{engine} failed: {error}")
-        return False
-    if solution is None:
-        return False
-    if not timed:
-        best.work += 150.0 + proof.size
-    if solution.infeasible:
-        best.impossible = engine
-        return True
-    best.prove(solution.seconds, engine)
-    if solution.pairs is not None:
-        search.start(solution.pairs)
-        search.fill()
-        _take(best, search, engine)
-        if best.sequence is not None:
-            search.start(search.best_pairs())
-    return timed and not proof.beside
-
-
-def _take(best: Incumbent, search: SetSearch, engine: str) -> None:
-    """Offer the best plan of the search."""
-    if search.best_seconds < best.searched:
-        best.searched = search.best_seconds
-        best.offer(to_sequence(best.problem.n, search.best_pairs()), engine)
-
-
-def _anneal(best: Incumbent, search: SetSearch, heat: float) -> bool:
-    """Anneal once from the current plan; tell whether the best plan improved by much."""
-    n = best.problem.n
-    timed = best.limits.time_seconds is not None
-    per_unit = 120_000.0 / (1000.0 + n)
-    rounds = 24
-    work = min(best.left() * 1000.0, 400.0 + n if timed else 150.0 + 0.4 * n)
-    steps = max(100, int(work * per_unit / rounds))
-    factor = (0.004 / heat) ** (1.0 / rounds)
-    before = best.seconds
-    for r in range(rounds):
-        if timed and best.left() <= 0:
-            break
-        search.run(steps, heat * factor**r, heat * factor ** (r + 1))
-        best.work += steps / per_unit
-        _take(best, search, "recompute sets")
-    search.fill()
-    if search.best_seconds < np.inf:
-        search.start(search.best_pairs())
-        search.fill()
-    _take(best, search, "recompute sets")
-    return best.seconds < before * (1 - 1e-4) or best.seconds == np.inf

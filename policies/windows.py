@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import njit
 
-from policies.lifetimes import STAGE, MAKER, end_of, find, pairs_of
+from policies.lifetimes import MAKER, end_of, find, pairs_of
 from policies.milp_solver import Program
 from policies.stagemodel import Borders, StageModel
 
@@ -38,7 +38,10 @@ MOST_COLUMNS = 6_000
 
 
 @njit(cache=True)
-def _alive(ev: Any, vl: Any, rd: Any, n: int, stage: int, alive: Any) -> None:
+def _alive(  # noqa: PLR0917 (arrays, for the inner loop)
+    ev: Any, vl: Any, rd: Any, n: int, stage: int, alive: Any
+) -> None:
+    """Mark the values made before a stage that are alive when it first runs."""
     for value in range(len(alive)):
         if vl[value, MAKER] < stage:
             event = find(ev, vl[value, MAKER], stage)
