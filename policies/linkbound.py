@@ -92,7 +92,9 @@ class _Windows:
     after: float
 
 
-def link_bound(machine: Machine, compact: Compact, bounder: CutBounder, most: int = 16) -> LinkBound:
+def link_bound(
+    machine: Machine, compact: Compact, bounder: CutBounder, most: int = 16
+) -> LinkBound:
     """Give the best bound over the stages at which memory is tightest.
 
     Args:
