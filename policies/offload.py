@@ -79,8 +79,7 @@ def offload(problem: Problem, *, limits: Limits, progress: Progress | None = Non
     began = time.perf_counter()
     budget = problem.limit.resolve(problem)
     compact = compact_of(problem, budget)
-    bounder = CutBounder(compact)
-    bound = link_bound(machine_of(problem, compact), compact, bounder)
+    bound = link_bound(machine_of(problem, compact), compact, CutBounder(compact))
     base = float(compact.seconds.sum())
     alone = _without_copies(problem, limits) if compact.n <= TINY else None
     sequence = None if alone is None else sequence_of(compact, alone.order)
@@ -160,8 +159,11 @@ def with_copies(
             elapsed = time.perf_counter() - began
             progress(Step(elapsed, "copies", seconds, bound_seconds, peak))
 
+    if "bounder" not in problem.cache:
+        problem.cache["bounder"] = CutBounder(compact)
+    bounder: CutBounder = problem.cache["bounder"]
     search = TransferSearch(
-        machine_of(problem, compact), compact, CutBounder(compact), limits, tell, bound_seconds
+        machine_of(problem, compact), compact, bounder, limits, tell, bound_seconds
     )
     interrupted = False
     try:

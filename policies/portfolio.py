@@ -143,7 +143,8 @@ def _with_copies(best: Incumbent, source: Problem, limits: Limits) -> Sequence[E
     """Give the order of the best plan; with a link, of a plan with copies if that is better."""
     tasks = best.problem.tasks
     alone = None if best.sequence is None else [tasks[t] for t in best.sequence]
-    if not can_offload(source) or best.interrupted or best.gap <= best.enough:
+    capped = source.limit.rest is not None or source.limit.resident is not None
+    if not can_offload(source) or capped or best.interrupted or best.gap <= best.enough:
         return alone
     seconds, before = None, best.elapsed
     if limits.time_seconds is not None:

@@ -16,6 +16,7 @@ Shilova, "Efficient Combination of Rematerialization and Offloading for Training
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import time
@@ -28,7 +29,9 @@ from numpy.typing import NDArray
 from policies.compact import Compact
 from policies.cutbound import CutBounder
 from policies.cutgrid import CutGrid
-from policies.lifetimes import to_pairs
+from policies.errors import InvalidDecision
+from policies.evaluate import simulate
+from policies.lifetimes import locks, to_pairs
 from policies.mincut import best_price
 from policies.playback import Machine
 from policies.policy import Limits
@@ -39,6 +42,9 @@ __all__ = ["TransferSearch"]
 
 Rows = NDArray[np.int64]
 NOTHING = np.zeros((0, 2), np.int64)
+LEFT_ALONE = (0.0, 0.2, 0.4)
+"""Parts of all bytes, those of the values that lose most to latency, not to offload: in turn."""
+
 CALMEST = 0.004
 """Last temperature of an annealing, in mean seconds of a task."""
 
@@ -76,6 +82,9 @@ class TransferSearch:
         self._began = time.perf_counter()
         self._random = random.Random(limits.seed)  # noqa: S311 (not for secrets)
         self._price = 0.0
+        self._locks = locks(compact)
+        self._rate = machine.value_bytes / np.maximum(machine.copy_seconds, 1e-300)
+        self._levels = _levels(self._rate[machine.movable], machine.value_bytes[machine.movable])
         self._least = max(enough, float(compact.seconds.sum()))
         mean = float(compact.seconds.mean()) if compact.n else 0.0
         self._unit = mean if mean > 0 else 1.0
@@ -103,8 +112,9 @@ class TransferSearch:
             while self._improves(self._alternate) and self.left() > 0:
                 pass
         stale = 0
-        for heat in (0.3, 1.0, 0.1, 3.0) * 25:
-            if self.left() <= 0 or self._done() or stale > 3:
+        for heat in itertools.cycle((0.3, 1.0, 0.1, 3.0)):
+            patient = self.limits.time_seconds is not None or stale < 3
+            if self.best is None or self.left() <= 0 or self._done() or not patient:
                 break
             stale = 0 if self._improves(lambda heat=heat: self._anneal(heat)) else stale + 1
 
@@ -120,11 +130,22 @@ class TransferSearch:
         """Price a plan and keep it if it fits and is the best."""
         found = arrange(self.machine, pairs, marks, wait=wait)
         self.work += 0.1 + 3e-4 * len(found.run)
-        if found.played.excess == 0 and found.played.seconds < self.seconds * (1 - 1e-12):
+        better = found.played.excess == 0 and found.played.seconds < self.seconds * (1 - 1e-12)
+        if better and self._allowed(found):
             self.best, self.seconds = found, found.played.seconds
             self.pairs, self.marks = pairs, _effective(found)
             self._tell(self.seconds, found.played.peak)
         return found
+
+    def _allowed(self, found: Arranged) -> bool:
+        """Tell whether nothing is held that may not be: copies change nothing about that."""
+        if self.compact.hold.all():
+            return True
+        try:
+            simulate(self.compact, found.run)
+        except InvalidDecision:
+            return False
+        return True
 
     # enlarged budgets
 
@@ -199,26 +220,37 @@ class TransferSearch:
     def _cover(self, pairs: Rows | None, marks: Rows) -> bool:
         """Offload until the plan fits without waiting; tell whether it does, without a stall.
 
-        If it does not, waiting may still make it fit.
+        At first every value may go, then only those whose copies lose little to latency.  If
+        nothing fits, waiting may still make it fit.
         """
         if pairs is None:
             return False
-        for _ in range(40):
-            found = self._price_of(pairs, marks, wait=False)
-            if found.played.excess == 0:
-                return found.played.stall_seconds <= 1e-9 * found.played.seconds
-            more = self._relief(found)
-            if not len(more):
-                break
-            marks = _merged(marks, more)
-        self._price_of(pairs, marks)
+        for level in self._levels:
+            tried, least, stale = marks, np.inf, 0
+            for _ in range(40):
+                found = self._price_of(pairs, tried, wait=False)
+                if found.played.excess == 0:
+                    return found.played.stall_seconds <= 1e-9 * found.played.seconds
+                stale = 0 if found.played.excess < least else stale + 1
+                least = min(least, found.played.excess)
+                more = self._relief(found, level)
+                if not len(more) or stale > 2:
+                    break
+                tried = _merged(tried, more)
+            self._price_of(pairs, tried)
         return False
 
-    def _relief(self, found: Arranged) -> Rows:
-        """Return marks that lift enough off the worst position, the values made earliest first."""
+    def _relief(self, found: Arranged, level: float = 0.0) -> Rows:
+        """Return marks that lift enough off the worst position, the values made earliest first.
+
+        Args:
+            found: the plan.
+            level: bytes per second of copying that a value must reach.
+        """
         over = found.memory - self.machine.budget
         at = int(np.argmax(over))
         rows = _crossing(found, at)
+        rows = rows[self._rate[found.gaps[rows, 0]] >= level]
         if not len(rows):
             return NOTHING
         rows = rows[np.argsort(found.gaps[rows, 1], kind="stable")]
@@ -281,7 +313,7 @@ class TransferSearch:
             return
         rng = self._random
         each = 0.1 + 3e-4 * len(self.best.run)
-        steps = int(min(self.left(), 200.0 + 0.5 * self.compact.n) / each)
+        steps = int(min(self.left(), 50.0 + 0.5 * self.compact.n) / each)
         pairs, marks, found = self.pairs, self.marks, self.best
         now = self._energy(found)
         for step in range(steps):
@@ -312,9 +344,10 @@ class TransferSearch:
         draw = rng.random()
         if len(pairs) and draw < 0.4:
             pick = rng.randrange(len(pairs))
+            gone = np.arange(len(pairs)) == pick
             if rng.random() < 0.3:  # everything that runs again before this stage
-                return pairs[pairs[:, 0] != pairs[pick, 0]], marks
-            return np.delete(pairs, pick, axis=0), marks
+                gone = pairs[:, 0] == pairs[pick, 0]
+            return pairs[~gone | (self._locks[pairs[:, 1]] == pairs[:, 0])], marks
         if len(marks) and draw < 0.6:
             marks = np.delete(marks, rng.randrange(len(marks)), axis=0)
             if rng.random() < 0.5:
@@ -337,6 +370,14 @@ class TransferSearch:
         if task < stage < self.compact.n and self.compact.rerun[task]:
             return _merged(pairs, np.array([[stage, task]])), marks[marks[:, 0] != value]
         return pairs, marks
+
+
+def _levels(rate: NDArray[np.float64], size: NDArray[np.int64]) -> list[float]:
+    """Return rates of copying below which the parts LEFT_ALONE of all bytes lie."""
+    order = np.argsort(rate, kind="stable")
+    share = np.cumsum(size[order]) / max(1, int(size.sum()))
+    found = [0.0 if part == 0 else rate[order[np.searchsorted(share, part)]] for part in LEFT_ALONE]
+    return list(dict.fromkeys(float(level) for level in found)) if len(rate) else [0.0]
 
 
 def _crossing(found: Arranged, at: int) -> NDArray[np.int64]:

@@ -1,6 +1,8 @@
 """Laws of offload: one clock, bound <= optimum <= plan, and more link is never worse."""
 
+import json
 import random
+from dataclasses import replace
 
 import networkx as nx
 import numpy as np
@@ -26,6 +28,7 @@ from policies import (
     frontier,
     solve,
 )
+from policies.cli import main
 from policies.compact import compact_of, value_names
 from policies.cutbound import CutBounder
 from policies.evaluate import save_all_peak
@@ -37,7 +40,7 @@ from policies.mincut import best_price
 from policies.offload import can_offload
 from policies.playback import codes_of, machine_of, playback
 from policies.policy import policy_named
-from policies.serialize import decision_from_json, decision_to_json
+from policies.serialize import decision_from_json, decision_to_json, problem_to_json
 from policies.streams import stalls
 from policies.transfers import arrange, events_of
 
@@ -250,6 +253,22 @@ def test_what_may_not_be_offloaded_or_made_again_is_not():
             assert runs.count(task) == 1
 
 
+@pytest.mark.parametrize("seed", range(25))
+def test_rich_problems_get_plans_that_the_referee_takes(seed):
+    rng = random.Random(seed)
+    problem = linked(random_problem(9, seed, density=0.4), Link(rng.choice([2.0, 8.0, 50.0])))
+    problem = between(problem.with_calls(rng.choice([1.0, 5.0])), rng)
+    if problem is None or not can_offload(problem):
+        pytest.skip("it needs no plan")
+    try:
+        found = solve(problem, limits=QUICK)
+    except Infeasible:
+        return
+    result = evaluate(problem, found)
+    assert (result.peak_bytes, result.seconds) == (found.peak_bytes, found.seconds)
+    assert found.bound_seconds <= found.seconds
+
+
 def test_without_a_link_the_policy_says_what_it_needs():
     problem = chain(4).with_budget("0.9x")
     with pytest.raises(InvalidProblem, match="needs a link"):
@@ -278,6 +297,23 @@ def test_a_stall_is_taken_where_nothing_else_fits_and_is_explained():
     assert "stored at 1, fetched at 4" in story.reason
     assert "1.00 s of waiting" in story.reason
     assert decision_from_json(decision_to_json(found)) == found
+
+
+def test_the_command_line_gives_or_changes_the_link(tmp_path, capsys):
+    graph, out = tmp_path / "gap.json", tmp_path / "decision.json"
+    graph.write_text(problem_to_json(replace(gap(), link=None)))
+    assert main(["solve", str(graph), "--latency", "10us"]) == 2
+    assert "--bandwidth" in capsys.readouterr().err
+    assert main(["solve", str(graph), "--bandwidth", "fast"]) == 2
+    assert "not a number of bytes" in capsys.readouterr().err
+    link = ["--bandwidth", "8B/s", "--latency", "500ms", "--no-duplex"]
+    assert main(["solve", str(graph), *link, "--json", "--out", str(out)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["seconds"], figures["fetches"]) == (5.0, 1)
+    assert decision_from_json(out.read_text()).order[1] == Store("a")
+    graph.write_text(problem_to_json(gap()))
+    assert main(["solve", str(graph), "--bandwidth", "4B/s", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["seconds"] == 5.0
 
 
 def test_what_must_live_may_wait_in_slow_memory_and_is_back_at_the_end():
