@@ -8,6 +8,7 @@ is a function of the problem and the seed.
 from __future__ import annotations
 
 import time
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -351,12 +352,13 @@ def _special(best: Incumbent, source: Problem, search: SetSearch) -> None:
 def _starts(
     best: Incumbent, search: SetSearch, bounder: CutBounder, bound: CutBound
 ) -> list[NDArray[np.int64]]:
-    """Make plans from cuts; return those that do not fit, the smallest peak first."""
+    """Make plans from cuts and nested ones; return those that do not fit, the nearest first."""
     problem = best.problem
     stage = bound.task if bound.task >= 0 else int(np.argmax(bounder.moments.baseline))
     grid = CutGrid(bounder, problem, stage, bound.price)
     nothing = np.zeros((0, 2), np.int64)
-    over: list[tuple[int, NDArray[np.int64]]] = []
+    over: list[tuple[float, NDArray[np.int64]]] = []
+    nested: list[tuple[float, NDArray[np.int64]]] = []
     count, since = 1, 0
     while count <= max(4, min(stage // 4, 800)):
         if best.limits.time_seconds is not None and best.left() <= 0 and over:
@@ -367,27 +369,35 @@ def _starts(
             search.fill()
             _take(best, search, "interpolated cut")
             if peak > problem.budget:
-                over.append((peak, pairs))
+                over.append((_energy(search), pairs))
         if count == 1 and best.gap > 10 * PLENTY:
-            over += _nested(best, search, bounder)
+            nested = _nested(best, search, bounder)
         since = 0 if best.seconds < before or best.sequence is None else since + 1
         if best.sequence is not None and (since > 1 or best.gap < 10 * PLENTY):
             break
         count = max(count + 1, count * 3 // 2)
     over.sort(key=lambda pair: pair[0])
+    nested.sort(key=lambda pair: pair[0])
     search.start(search.best_pairs() if best.sequence is not None else nothing)
-    return [*(pairs for _, pairs in over[:3]), nothing]
+    turns = zip_longest(over[:3], nested[:3])
+    return [*(one[1] for turn in turns for one in turn if one is not None), nothing]
+
+
+def _energy(search: SetSearch) -> float:
+    """Return seconds and the price of what is over budget."""
+    return search.plan.seconds + search.price * search.plan.excess
 
 
 def _nested(
     best: Incumbent, search: SetSearch, bounder: CutBounder
-) -> list[tuple[int, NDArray[np.int64]]]:
-    """Start from nested checkpoints; return the plans that do not fit, with their peaks."""
-    over: list[tuple[int, NDArray[np.int64]]] = []
+) -> list[tuple[float, NDArray[np.int64]]]:
+    """Start from nested checkpoints; return the plans that do not fit, with their energies."""
+    over: list[tuple[float, NDArray[np.int64]]] = []
     filled = 0
     for start in nested_starts(best.problem, bounder.network, stop=lambda: best.left() <= 0):
         if start.peak > best.problem.budget:
-            over.append((start.peak, start.pairs))
+            search.start(start.pairs)
+            over.append((_energy(search), start.pairs))
         elif filled < 4:
             filled += 1
             search.start(start.pairs)
