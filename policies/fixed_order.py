@@ -7,6 +7,7 @@ hand over their plans; annealing and large neighbourhoods improve the best plan.
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -166,12 +167,13 @@ class _Engines:
                 best.prove(found.seconds - best.base, name)
 
     def _cut_plans(self) -> list[NDArray[np.int64]]:
-        """Make plans from cuts; return those that do not fit, the smallest peak first."""
+        """Make plans from cuts and nested ones; return those that do not fit, the nearest first."""
         best, search = self.best, self.search
         problem = best.problem
         grid = CutGrid(self.bounder, problem, self.stage, self.bound.price)
         nothing = np.zeros((0, 2), np.int64)
-        over: list[tuple[int, NDArray[np.int64]]] = []
+        over: list[tuple[float, NDArray[np.int64]]] = []
+        nested: list[tuple[float, NDArray[np.int64]]] = []
         count, since = 1, 0
         while count <= max(4, min(self.stage // 4, 800)):
             if self.timed and best.left() <= 0 and over:
@@ -180,26 +182,33 @@ class _Engines:
             for pairs, peak in grid.plans((count,)):
                 self._try(pairs, "interpolated cut")
                 if peak > problem.budget:
-                    over.append((peak, pairs))
+                    over.append((self._energy(), pairs))
             if count == 1 and best.gap > 10 * PLENTY:
-                over += self._nested_plans()
+                nested = self._nested_plans()
             since = 0 if best.seconds < before or best.sequence is None else since + 1
             if best.sequence is not None and (since > 1 or best.gap < 10 * PLENTY):
                 break
             count = max(count + 1, count * 3 // 2)
         over.sort(key=lambda pair: pair[0])
+        nested.sort(key=lambda pair: pair[0])
         search.start(search.best_pairs() if best.sequence is not None else nothing)
-        return [*(pairs for _, pairs in over[:3]), nothing]
+        turns = zip_longest(over[:3], nested[:3])
+        return [*(one[1] for turn in turns for one in turn if one is not None), nothing]
 
-    def _nested_plans(self) -> list[tuple[int, NDArray[np.int64]]]:
-        """Make plans of nested checkpoints; return those that do not fit, with their peaks."""
+    def _energy(self) -> float:
+        """Return the seconds of the search's plan and the price of what is over budget."""
+        return self.search.plan.seconds + self.search.price * self.search.plan.excess
+
+    def _nested_plans(self) -> list[tuple[float, NDArray[np.int64]]]:
+        """Make plans of nested checkpoints; return those that do not fit, with their energies."""
         best = self.best
-        over: list[tuple[int, NDArray[np.int64]]] = []
+        over: list[tuple[float, NDArray[np.int64]]] = []
         filled = 0
         network = self.bounder.network
         for start in nested_starts(best.problem, network, stop=lambda: best.left() <= 0):
             if start.peak > best.problem.budget:
-                over.append((start.peak, start.pairs))
+                self.search.start(start.pairs)
+                over.append((self._energy(), start.pairs))
             elif filled < 4:
                 filled += 1
                 self._try(start.pairs, "nested checkpoints")

@@ -81,10 +81,9 @@ def lean_pairs(compact: Compact, split: int, target_bytes: int, tries: int) -> N
 
     >>> import numpy as np
     >>> from policies.compact import compact_of
-    >>> from policies.generate import skips
-    >>> compact = compact_of(skips(3), 0)
-    >>> lean_pairs(compact, 11, 200, 20).tolist()
-    [[10, 0], [10, 1]]
+    >>> from policies.generate import layered
+    >>> lean_pairs(compact_of(layered(8, 3, 1), 0), 25, 860, 20).tolist()
+    [[38, 36], [40, 37]]
     """
     apart = _apart(compact, split)
     bounder = CutBounder(apart)
@@ -167,7 +166,7 @@ def unrolled(
     >>> from policies.generate import chain
     >>> runs, stage, task = unrolled(compact_of(chain(2), 0), np.array([[3, 0]]))
     >>> stage.tolist(), task.tolist(), runs.reads.tolist()
-    ([0, 1, 2, 3, 3], [0, 1, 2, 0, 3], [0, 0, 1, 2, 3])
+    ([0, 1, 2, 3, 3], [0, 1, 2, 0, 3], [0, 0, 1, 3, 2])
     """
     task = to_sequence(compact.n, pairs)
     stage = np.sort(np.concatenate([pairs[:, 0], np.arange(compact.n, dtype=np.int64)]))
