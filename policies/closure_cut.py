@@ -82,6 +82,7 @@ class ClosureCut:
         self.save = stages.save_seconds
         self.offload = calls * stages.offload_seconds
         self.again_seconds = calls * compact.seconds
+        _, self.stays = self.price(0.0, 0.0)
         base = np.minimum(self.save, self.offload)
         base = np.where(np.isfinite(base) & ~stages.free, base, 0.0)
         known = compact.known
@@ -111,13 +112,19 @@ class ClosureCut:
     def price(self, rest: float, resident: float) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Give what keeping each item costs at prices of bytes (s/B), and whether to stay resident.
 
+        Of a group each item is priced for itself, but all stay or none.
+
         >>> ClosureCut.price.__name__
         'price'
         """
         stages = self.stages
         save = self.save + rest * stages.rest_bytes + resident * stages.resident_bytes
         offload = self.offload + rest * stages.rest_bytes
-        return np.minimum(save, offload), save <= offload
+        stays = save <= offload
+        for number in np.unique(stages.tie[stages.tie >= 0]):
+            group = stages.tie == number
+            stays[group] = save[group].sum() <= offload[group].sum()
+        return np.minimum(save, offload), stays
 
     def solve(self, rest: float = 0.0, resident: float = 0.0) -> Corner:
         """Find the cheapest kept set.
@@ -148,8 +155,8 @@ class ClosureCut:
         hold[stages.free] = 0
         work = np.where(self._fixed[1] == _HARD, _HARD, 0)
         kept, flow = self._cut(hold[self._items], work)
-        stays = ~np.isfinite(self.offload) | (stages.resident_bytes == 0)
-        return self.corner(kept, stays | (self.save <= self.offload) & (weight > 0)), flow << shift
+        stays = np.where(weight > 0, self.stays, ~np.isfinite(self.offload))
+        return self.corner(kept, stays), flow << shift
 
     def _cut(
         self, hold: NDArray[np.int64], work: NDArray[np.int64]
@@ -214,7 +221,7 @@ class ClosureCut:
         """
         _, _, used = self._walk(corner.kept)
         mine = (self.stages.compact.value_task == task) & used & ~self.stages.free
-        stays = corner.saved | (self.save <= self.offload) & ~corner.kept
+        stays = np.where(corner.kept, corner.saved, self.stays)
         return self.corner(corner.kept | mine, stays)
 
     def _walk(

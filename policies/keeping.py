@@ -41,7 +41,7 @@ class TwoStages:
         resident_bytes: i64[I], what keeping it resident takes.
         save_seconds: f64[I], to load it once; infinite if it may not stay resident.
         offload_seconds: f64[I], to load it in one call; infinite if it may not rest elsewhere.
-        tie: i64[I], items of the same number, not -1, are kept all or none.
+        tie: i64[I], items of the same number, not -1, are kept all or none, in one way.
         early_seconds: of every known task once.
         unknown_seconds: of every unknown task once.
     """
@@ -184,21 +184,20 @@ def keeping(problem: Problem, kept: Mapping[Hashable, Choice]) -> Keeping:
         if item < 0 or not compact.known[compact.value_task[item]]:
             message = f"{value!r} is kept, but it is no known value that owns memory"
             raise InvalidDecision(message, value=value)
-        if how.setdefault(item, choice) is not choice:
-            raise InvalidDecision(f"{value!r} is not kept as the rest of its group", value=value)
         seconds = {
             Choice.SAVE: stages.save_seconds[item],
             Choice.OFFLOAD: stages.offload_seconds[item],
         }.get(choice, np.inf)
         if not np.isfinite(seconds):
             raise InvalidDecision(f"{value!r} may not be kept as {choice.value!r}", value=value)
+        how[item] = choice
     for item, choice in how.items():
-        missing = [value for value in stages.items[item] if value not in kept]
         others = np.flatnonzero((stages.tie == stages.tie[item]) & (stages.tie[item] >= 0))
-        missing += [v for other in others for v in stages.items[other] if v not in kept]
+        group = [value for other in {item, *others.tolist()} for value in stages.items[other]]
+        missing = [value for value in group if kept.get(value) is not choice]
         if missing:
             message = f"{stages.items[item][0]!r} is kept without {missing[0]!r} of its group"
-            raise InvalidDecision(message, value=missing[0])
+            raise InvalidDecision(f"{message}, or in another way", value=missing[0])
         there[item] = True
         rest += int(stages.rest_bytes[item])
         if choice is Choice.SAVE:
@@ -367,6 +366,9 @@ def _build(problem: Problem) -> tuple[TwoStages, dict[Hashable, int]]:
         if group is not None and len(members) > 1:
             tie[members] = number
     table = np.array(rows, np.float64).reshape(len(rows), 5)
+    for number in set(tie.tolist()) - {-1}:  # a group is kept in one way: none that a member bars
+        barred = np.isinf(table[tie == number]).any(axis=0)
+        table[np.ix_(tie == number, barred)] = np.inf
     byte = np.array([row[1:3] for row in rows], np.int64).reshape(len(rows), 2)
     stages = TwoStages(
         compact=replace(

@@ -97,7 +97,7 @@ def best_kept(
     if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
         return Answer(None, bound, infeasible=False, finished=False)
     kept = np.zeros(len(stages.items), np.bool_)
-    stays = cut.price(0.0, 0.0)[1]
+    stays = cut.stays.copy()
     for i in program.kept:
         saved, away = program.save.get(i), program.away.get(i)
         mine = saved is not None and solver.boolean_value(saved)
@@ -120,7 +120,7 @@ class _Program:
         self.again = {t: self.model.new_bool_var("") for t in tasks}
         self.save: dict[int, cp_model.IntVar] = {}
         self.away: dict[int, cp_model.IntVar] = {}
-        _, stays = cut.price(0.0, 0.0)
+        stays = cut.stays
         for i in self.kept:
             if np.isfinite(cut.save[i]) and (split or stays[i]):
                 self.save[i] = self.model.new_bool_var("")
@@ -139,18 +139,14 @@ class _Program:
         weights = [int(seconds * self.scale) for _, seconds in terms]
         self.model.minimize(cp_model.LinearExpr.weighted_sum([x for x, _ in terms], weights))
 
-    def _ways(self, item: int) -> list[cp_model.IntVar]:
-        return [x[item] for x in (self.save, self.away) if item in x]
-
     def _bind_groups(self) -> None:
-        """Items of a group are kept all or none, each in its own way."""
-        whole: dict[int, cp_model.IntVar] = {}
-        for i in self.kept:
-            group = int(self.cut.stages.tie[i])
-            if group >= 0:
-                if group not in whole:
-                    whole[group] = self.model.new_bool_var("")
-                self.model.add(sum(self._ways(i)) == whole[group])
+        """Items of a group are kept all or none, in one way."""
+        first: dict[tuple[int, bool], cp_model.IntVar] = {}
+        for saved, ways in ((True, self.save), (False, self.away)):
+            for i, x in ways.items():
+                group = int(self.cut.stages.tie[i])
+                if group >= 0:
+                    self.model.add(x == first.setdefault((group, saved), x))
 
     def _cover(self) -> None:
         """What is read is kept, or its maker runs again."""
@@ -167,7 +163,7 @@ class _Program:
     def _there(self, item: int) -> list[cp_model.LiteralT]:
         maker = int(self.cut.stages.compact.value_task[item])
         runs = [self.again[maker]] if maker in self.again else []
-        return [*self._ways(item), *runs]
+        return [*(x[item] for x in (self.save, self.away) if item in x), *runs]
 
     def cap(self, cap: int | None, sizes: NDArray[np.int64], *, resident_only: bool) -> None:
         """Add a row; sizes too large to add up are rounded down, so that bounds stay bounds."""

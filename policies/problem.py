@@ -54,7 +54,7 @@ class Value:
         space: ``"slow"`` values live outside the budgeted memory.
         must_live: the last instance stays to the end.
         at_hand: the unknown stage receives this known value anyway: to read it there costs nothing.
-        together: known values that name the same group are kept for the unknown stage all or none.
+        together: known values of one group are kept for the unknown stage all or none, in one way.
 
     >>> Value("y", 8).bytes
     8

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.closure_cut import ClosureCut, Corner
+from policies.closure_cut import ClosureCut, Corner, hull
 from policies.compact import first_order
 from policies.decision import Decision, Status
 from policies.errors import Infeasible, InvalidProblem
@@ -27,10 +27,11 @@ from policies.judge import SLACK, judged
 from policies.keeping import TwoStages, keeping, two_stages
 from policies.kept_program import best_kept
 from policies.kept_search import dual, fill, fits
+from policies.late import replan
 from policies.policy import Limits, Progress, Step, register
 from policies.problem import Choice, Problem
 
-__all__ = ["kept_of", "order_of", "staging"]
+__all__ = ["kept_of", "order_of", "staging", "within_peak"]
 
 
 @dataclass(slots=True)
@@ -107,11 +108,17 @@ def staging(problem: Problem, *, limits: Limits, progress: Progress | None = Non
         solve_seconds=time.perf_counter() - began,
         kept=kept,
     )
+    if problem.loads is not None and decision.peak_bytes > budget:
+        decision = within_peak(problem, cut, decision, budget, limits)
     bound = min(decision.seconds, fixed + best.bound)
-    if best.met:
-        bound = decision.seconds
-    found = replace(decision, bound_seconds=bound, bound_engine=best.engine)
-    return replace(found, status=Status.OPTIMAL) if best.met else found
+    met = decision.seconds <= bound * (1 + SLACK) or (best.met and decision.kept == kept)
+    met = met and decision.seconds <= (fixed + best.bound) * (1 + 1e-8)
+    return replace(
+        decision,
+        bound_seconds=decision.seconds if met else bound,
+        bound_engine=best.engine,
+        status=Status.OPTIMAL if met else decision.status,
+    )
 
 
 def _improve(  # noqa: PLR0917 (what the policy was given, and what it has)
@@ -213,6 +220,58 @@ def _refuse_too_little(cut: ClosureCut, rest: int | None, resident: int | None) 
         raise Infeasible(
             cap, lower_bound_bytes=bound, min_bytes=total, witness=witness, proved=True
         )
+
+
+def within_peak(
+    problem: Problem, cut: ClosureCut, decision: Decision, peak: int, limits: Limits
+) -> Decision:
+    """Find a plan whose calls keep to a cap on their peak: another order, or other kept sets.
+
+    The planner of peaks orders the unknown stage with the kept values as inputs; kept sets on the
+    hull are tried too, the quickest first.
+
+    Args:
+        problem: with stages apart.
+        cut: its network.
+        decision: the best plan without the cap.
+        peak: cap in bytes.
+        limits: when to stop.
+
+    Raises:
+        Infeasible: none was found, which is no proof.
+
+    >>> within_peak.__name__
+    'within_peak'
+    """
+    began = time.perf_counter()
+    rest, resident = problem.limit.rest, problem.limit.resident
+    sets = [decision.kept or {}]
+    corners = (fill(cut, c, rest, resident) for c in hull(cut, 16) if fits(c, rest, resident))
+    sets += [kept_of(cut.stages, c) for c in sorted(corners, key=lambda c: c.seconds)]
+    best: Decision | None = None
+    least = decision.peak_bytes
+    for kept in sets:
+        spent = time.perf_counter() - began
+        if limits.time_seconds is not None and spent > limits.time_seconds and best is not None:
+            break
+        one = judged(
+            problem, order_of(problem, kept), policy="staging", budget_bytes=peak, kept=kept
+        )
+        if best is not None and one.seconds >= best.seconds:
+            continue  # the order can only add seconds
+        if one.peak_bytes > peak:
+            share = replace(limits, work=limits.work // len(sets))
+            try:
+                order = replan(problem, one, peak, share)
+            except Infeasible as error:
+                least = min(least, one.peak_bytes, error.min_bytes or one.peak_bytes)
+                continue
+            one = judged(problem, order, policy="staging", budget_bytes=peak, kept=kept)
+        if one.peak_bytes <= peak and (best is None or one.seconds < best.seconds):
+            best = one
+    if best is None:
+        raise Infeasible(peak, lower_bound_bytes=0, min_bytes=least if least > peak else None)
+    return replace(best, solve_seconds=decision.solve_seconds + time.perf_counter() - began)
 
 
 def kept_of(stages: TwoStages, corner: Corner) -> dict[Hashable, Choice]:
