@@ -246,7 +246,7 @@ def within_peak(
     began = time.perf_counter()
     rest, resident = problem.limit.rest, problem.limit.resident
     sets = [decision.kept or {}]
-    corners = (fill(cut, c, rest, resident) for c in hull(cut, 16) if fits(c, rest, resident))
+    corners = (corner for corner in hull(cut, 16) if fits(corner, rest, resident))
     sets += [kept_of(cut.stages, c) for c in sorted(corners, key=lambda c: c.seconds)]
     best: Decision | None = None
     least = decision.peak_bytes
