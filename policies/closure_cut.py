@@ -102,7 +102,12 @@ class ClosureCut:
             [np.full(len(needed), source), items, count + tasks, count + reader[inner]]
         )
         self._head = np.concatenate(
-            [needed, count + compact.value_task[items], np.full(len(tasks), sink), compact.reads[inner]]
+            [
+                needed,
+                count + compact.value_task[items],
+                np.full(len(tasks), sink),
+                compact.reads[inner],
+            ]
         )
         work = np.floor(self.again_seconds[tasks] * self._scale).astype(np.int64)
         work[~compact.rerun[tasks]] = _HARD
@@ -213,6 +218,14 @@ class ClosureCut:
         """
         return np.flatnonzero(self._walk(corner.kept)[1]).tolist()
 
+    def reads(self, corner: Corner) -> NDArray[np.bool_]:
+        """Tell per item if it is read in the unknown stage.
+
+        >>> ClosureCut.reads.__name__
+        'reads'
+        """
+        return self._walk(corner.kept)[2]
+
     def without(self, corner: Corner, task: int) -> Corner:
         """Give a kept set with whatever is read of one task kept as well.
 
@@ -224,9 +237,7 @@ class ClosureCut:
         stays = np.where(corner.kept, corner.saved, self.stays)
         return self.corner(corner.kept | mine, stays)
 
-    def _walk(
-        self, kept: NDArray[np.bool_]
-    ) -> tuple[int, NDArray[np.bool_], NDArray[np.bool_]]:
+    def _walk(self, kept: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_], NDArray[np.bool_]]:
         """What cannot be made (or -1), which tasks run again, and which items are read."""
         stages = self.stages
         compact = stages.compact

@@ -357,7 +357,9 @@ def evaluate(
         from policies.streams import play
 
         if staged:
-            raise InvalidDecision("with stages apart, say what is kept in Decision.kept, not copies")
+            raise InvalidDecision(
+                "what is kept between stages is said in Decision.kept, not by copies"
+            )
         return play(problem, order)
     compact = compact_of(problem, 0)
     sequence = sequence_of(compact, order)

@@ -163,9 +163,9 @@ def choices(
 ) -> dict[Hashable, Choice]:
     """Derive a choice per task from an order, and from what is kept if that was decided.
 
-    A task whose value is stored, or kept at rest, is OFFLOAD.  One whose first read in the late part finds an
-    instance made before it is SAVE, and RECOMPUTE if it finds a later run.  One that is not read
-    there (or in a problem without unknown tasks) is RECOMPUTE if it runs again.
+    A task whose value is stored, or kept at rest, is OFFLOAD.  One whose first read in the late
+    part finds an instance made before it is SAVE, and RECOMPUTE if it finds a later run.  One that
+    is not read there (or in a problem without unknown tasks) is RECOMPUTE if it runs again.
 
     >>> import networkx as nx
     >>> graph = nx.DiGraph()

@@ -399,7 +399,7 @@ def _prices(problem: Problem, task: Hashable, size: int) -> tuple[float, float]:
     allowed = problem.allowed(task)
     load = 0.0 if problem.link is None else problem.link.copy_seconds(size)
     if problem.loads == "every_call":  # nothing stays: whatever may be kept is loaded each time
-        return np.inf, load if allowed != {Choice.RECOMPUTE} else np.inf
+        return np.inf, load if allowed - {Choice.RECOMPUTE} else np.inf
     save = 0.0 if problem.loads is None else load
     rests = Choice.OFFLOAD in allowed and problem.link is not None
     return save if Choice.SAVE in allowed else np.inf, load if rests else np.inf

@@ -79,7 +79,7 @@ def staged(
         found,
         peak_bytes=call.peak_bytes,
         argmax=known_runs + tasks if runs else -1,
-        live=tuple((name[1] if _is_load(name) else name, size) for name, size in call.live),
+        live=tuple((_original(name), size) for name, size in call.live),
         workspace_bytes=call.workspace_bytes,
     )
 
@@ -189,7 +189,7 @@ def replan(problem: Problem, decision: Decision, peak: int, limits: Limits) -> l
             peak,
             lower_bound_bytes=0,
             min_bytes=error.min_bytes,
-            witness=[(name[1] if _is_load(name) else name, n) for name, n in error.witness],
+            witness=[(_original(name), size) for name, size in error.witness],
             task=error.task,
         ) from None
     return [*decision.order[:known_runs], *(t for t in found.order if not _is_load(t))]
@@ -211,6 +211,10 @@ def _inside(problem: Problem, value: Value, inside: set[Hashable]) -> Value:
 
 def _is_load(event: Hashable) -> bool:
     return isinstance(event, tuple) and len(event) == 2 and event[0] == "load"
+
+
+def _original(name: Hashable) -> Hashable:
+    return name[1] if isinstance(name, tuple) and _is_load(name) else name
 
 
 def _known_runs(problem: Problem, order: Sequence[Hashable]) -> int:

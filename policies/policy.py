@@ -86,6 +86,12 @@ _MODULES = {
     "exhaustive": "exhaustive",
     "chain": "chain",
     "staging": "staging",
+    "keep_nothing": "keep_rules",
+    "keep_read": "keep_rules",
+    "own_density": "keep_rules",
+    "deep_density": "keep_rules",
+    "smallest": "keep_rules",
+    "last_used": "keep_rules",
 }
 _POLICIES: dict[str, Policy] = {}
 

@@ -194,10 +194,7 @@ class Problem:
         if self.loads is not None:
             _check_apart(self.graph)
             if self.first_order is not None:
-                known_first = sorted(
-                    self.first_order, key=lambda t: _stage(self.graph, t) != "known"
-                )
-                set_(self, "first_order", tuple(known_first))
+                set_(self, "first_order", _known_first(self.graph, self.first_order))
         _check_roots(self)
         set_(self, "options", MappingProxyType({k: tuple(v) for k, v in self.options.items()}))
         _check_options(self)

@@ -9,8 +9,7 @@ in ``graph.order``, else by topological generations.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 

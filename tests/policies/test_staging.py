@@ -38,7 +38,7 @@ SAVE, OFFLOAD = Choice.SAVE, Choice.OFFLOAD
 
 
 def two_stages(seed, *, values=8, loads="any", link="any", rich=True, calls=None):
-    """A random problem: some known tasks of one or two values, some unknown tasks that read them."""
+    """A random problem: known tasks of one or two values, and unknown tasks that read them."""
     rng = random.Random(seed)
     graph = nx.DiGraph()
     made = []
@@ -311,7 +311,7 @@ def test_the_order_of_a_file_is_parted_into_stages():
     with pytest.raises(InvalidProblem, match="before the known task 'early'"):
         solve(Problem(graph, first_order=order), "staging")
     graph.add_edge("late", "early")
-    with pytest.raises(InvalidProblem, match="'early': stage is 'known', but it comes after 'late'"):
+    with pytest.raises(InvalidProblem, match="'known', but it comes after 'late'"):
         Problem(graph, loads="once")
 
 
