@@ -293,7 +293,7 @@ def _print_kept(decision: Decision, problem: Problem, most: int = 20) -> None:
     console.print(curve)
 
 
-def _apart(
+def _apart(  # noqa: PLR0917 (as on the command line)
     problem: Problem,
     calls: float | None,
     rest: str | None,
@@ -321,7 +321,7 @@ def _link(text: str) -> Link:
     size, slash, unit = rate.partition("/")
     if not slash or unit.strip() != "s":
         raise InvalidProblem(
-            f"--load: not a rate: {text!r}; write for example 100MB/s or 2GB/s+1ms"
+            f"--load: not a rate: {text!r}; write 100MB/s or 2GB/s+1ms, say"
         )
     return Link(float(parse_bytes(size)), parse_seconds(wait) if wait else 0.0)
 

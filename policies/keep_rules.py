@@ -69,7 +69,7 @@ def _deep(stages: TwoStages) -> NDArray[np.float64]:
 
 
 def _sum(seconds: NDArray[np.float64], tasks: int) -> float:
-    bits = np.array([int(bit) for bit in reversed(bin(tasks)[2:])], np.float64)
+    bits = np.array([int(bit) for bit in reversed(f"{tasks:b}")], np.float64)
     return float(bits @ seconds[: len(bits)])
 
 

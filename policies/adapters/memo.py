@@ -77,8 +77,8 @@ class CachePlan:
 
     def to_json(self) -> str:
         """Write ``keep`` and ``temporary``, for lists such as Snakemake's ``temp()`` outputs."""
-        graph = self.problem.graph
-        known = [t for t, stage in graph.nodes(data="stage") if stage == "known"]
+        nodes: Any = self.problem.graph.nodes
+        known = [task for task in nodes if nodes[task]["stage"] == "known"]
         keep = self.keep
         temporary = [str(task) for task in known if task not in keep]
         return json.dumps({"keep": list(keep), "temporary": temporary})
@@ -134,7 +134,7 @@ class Memo:
                 result = function(*args, **kwargs)
             finally:
                 self._inside = False
-            self._enter(function.__qualname__, self._clock() - began, result, reads, effects)
+            self._enter(function.__name__, self._clock() - began, result, reads, effects)
             return result
 
         return recorded
