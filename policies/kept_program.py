@@ -10,6 +10,7 @@ Source: the clauses are the arcs of the cut (``policies.closure_cut``); solved b
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,7 @@ def best_kept(
     work: int = 20_000,
     time_seconds: float | None = None,
     seed: int = 0,
+    keep_on_interrupt: bool = False,
 ) -> Answer:
     """Find the kept set of the fewest seconds within the caps.
 
@@ -63,6 +65,7 @@ def best_kept(
         work: limit in deterministic units.
         time_seconds: wall time, or None.
         seed: of the solver.
+        keep_on_interrupt: whether Ctrl-C ends the search with what it has, or goes through.
 
     >>> import networkx as nx
     >>> from policies.keeping import two_stages
@@ -90,7 +93,8 @@ def best_kept(
     solver.parameters.max_deterministic_time = max(1, work) / UNITS_PER_SECOND
     if time_seconds is not None:
         solver.parameters.max_time_in_seconds = time_seconds
-    status = solver.solve(program.model)
+    solver.parameters.catch_sigint_signal = keep_on_interrupt
+    status = solver.solve(program.model) if keep_on_interrupt else _solve(solver, program.model)
     if status == cp_model.INFEASIBLE:
         return Answer(None, 0.0, infeasible=True, finished=True)
     bound = max(0.0, solver.best_objective_bound / program.scale)
@@ -104,6 +108,17 @@ def best_kept(
         kept[i] = mine or (away is not None and solver.boolean_value(away))
         stays[i] = mine
     return Answer(cut.corner(kept, stays), bound, False, status == cp_model.OPTIMAL)
+
+
+def _solve(solver: cp_model.CpSolver, model: cp_model.CpModel) -> cp_model.CpSolverStatus:
+    """Solve in a thread, so that Ctrl-C reaches the caller at once."""
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(solver.solve, model)
+        try:
+            return answer.result()
+        except KeyboardInterrupt:
+            solver.stop_search()
+            raise
 
 
 class _Program:

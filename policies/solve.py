@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from policies.budget import LARGEST_BYTES, Budget
 from policies.decision import Decision, Status
-from policies.errors import Infeasible, InvalidDecision, PolicyError, Stopped
+from policies.errors import Infeasible, InvalidDecision, InvalidProblem, PolicyError, Stopped
 from policies.evaluate import evaluate, save_all_peak
 from policies.floor import Floor, floor
 from policies.greedy import smallest_peak
@@ -63,6 +63,12 @@ def solve(
       a budget of 8 B (8 B) is known to work
     """
     limits = limits or Limits()
+    relative = problem.limit.overhead is not None or problem.limit.fraction is not None
+    if problem.loads is not None and relative:
+        raise InvalidProblem(
+            "with stages apart there is no peak that saves everything, to be a part of: give the "
+            "budget in bytes, as Budget(peak=..., rest=..., resident=...)"
+        )
     if policy == "auto" and _asks_what_to_keep(problem):
         policy = "staging"
     engine = policy_named(policy) if isinstance(policy, str) else policy

@@ -170,10 +170,18 @@ def _improve(  # noqa: PLR0917 (what the policy was given, and what it has)
         left -= time.perf_counter() - began
         if left <= 0.0 and best.corner is not None:
             return
+        if best.corner is None:
+            left = max(left, 1.0)  # some time is needed to find any plan
     answer = best_kept(
-        cut, rest, resident, hint=best.corner, work=limits.work, seed=limits.seed,
-        time_seconds=None if left is None else max(left, 1.0),
-    )  # fmt: skip
+        cut,
+        rest,
+        resident,
+        hint=best.corner,
+        work=limits.work,
+        time_seconds=left,
+        seed=limits.seed,
+        keep_on_interrupt=limits.keep_on_interrupt,
+    )
     best.prove(answer.bound_seconds, "branch and bound")
     if answer.corner is not None and fits(answer.corner, rest, resident):
         best.offer(answer.corner)
