@@ -23,7 +23,7 @@ from policies.policy import Limits, Progress, Step
 from policies.problem import Link
 from policies.serialize import decision_to_json, read_problem, schedule_to_json
 from policies.solve import solve as solve_problem
-from policies.units import format_bytes, format_seconds, parse_bytes, parse_seconds
+from policies.units import format_bytes, format_seconds, parse_rate, parse_seconds
 
 if TYPE_CHECKING:
     from policies.decision import Decision
@@ -309,21 +309,10 @@ def _apart(  # noqa: PLR0917 (as on the command line)
     return replace(
         problem,
         budget=limit,
-        link=problem.link if load is None else _link(load),
+        link=problem.link if load is None else Link(*parse_rate(load)),
         calls=problem.calls if calls is None else calls,
         loads=loads or problem.loads or "once",
     )
-
-
-def _link(text: str) -> Link:
-    """Read a rate and a latency, such as 100MB/s+5ms."""
-    rate, _, wait = text.partition("+")
-    size, slash, unit = rate.partition("/")
-    if not slash or unit.strip() != "s":
-        raise InvalidProblem(
-            f"--load: not a rate: {text!r}; write 100MB/s or 2GB/s+1ms, say"
-        )
-    return Link(float(parse_bytes(size)), parse_seconds(wait) if wait else 0.0)
 
 
 def _print(document: object) -> None:

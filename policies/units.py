@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-__all__ = ["format_bytes", "format_seconds", "parse_bytes", "parse_seconds"]
+__all__ = ["format_bytes", "format_seconds", "parse_bytes", "parse_rate", "parse_seconds"]
 
 _SCALE = {
     "": 1,
@@ -73,6 +73,25 @@ def parse_seconds(text: str | float) -> float:
     if unit not in _DURATION:
         raise ValueError(f"unknown unit {unit!r} in {text!r}: write us, ms, s, min or h")
     return float(number) * _DURATION[unit]
+
+
+def parse_rate(text: str) -> tuple[float, float]:
+    """Read bytes per second, and a latency if one is added.
+
+    Returns:
+        Bytes per second, and seconds.
+
+    Raises:
+        ValueError: no rate, or an unknown unit.
+
+    >>> parse_rate("2GB/s"), parse_rate("100MB/s+5ms")
+    ((2000000000.0, 0.0), (100000000.0, 0.005))
+    """
+    rate, _, wait = text.partition("+")
+    size, slash, unit = rate.partition("/")
+    if not slash or unit.strip() != "s":
+        raise ValueError(f"not a rate: {text!r}; write for example 100MB/s or 2GB/s+1ms")
+    return float(parse_bytes(size)), parse_seconds(wait) if wait else 0.0
 
 
 def format_bytes(count: int) -> str:

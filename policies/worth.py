@@ -1,7 +1,8 @@
 """What each kept value is worth: seconds per call, calls until it pays, and what more bytes buy.
 
-A value is judged with everything else as the plan has it: what runs again in a call without it and
-not with it.  These known tasks run once to make it; so it pays after
+A value is judged with everything else as the plan has it, and with whatever cannot be made again:
+what runs again in a call without it and not with it.  These known tasks run once to make it; so it
+pays after
 
     N* = (their seconds + a load that happens once) / (their seconds - a load in every call)
 
@@ -55,10 +56,10 @@ class ValueWorth:
     def reason(self) -> str:
         """In words, why it is kept or not."""
         if math.isinf(self.saves_seconds):
-            return "kept: nothing can make it again"
+            return "must be kept: nothing can make it again"
         saved = f"saves {format_seconds(self.saves_seconds)} per call"
         if math.isinf(self.break_even_calls):
-            return "not kept: with the others there, it would save less than its load takes"
+            return "not kept: with the others there it would save nothing"
         pays = f"pays from {self.break_even_calls:.4g} calls on"
         if self.kept is not None:
             return f"kept: {saved}, {pays}"
@@ -159,8 +160,8 @@ def worth(problem: Problem, decision: Decision, *, next_bytes: int = NEXT_BYTES)
 def _groups(cut: ClosureCut) -> list[list[int]]:
     """The items that any plan may keep or make again, those of a group together."""
     stages = cut.stages
-    nothing = cut.corner(np.zeros(len(stages.items), np.bool_), cut.stays)
-    used = cut.reads(nothing) & ~stages.free & stages.keepable
+    least = cut.corner(_stuck(cut), cut.stays)  # or the walk would end at it
+    used = cut.reads(least) & ~stages.free & stages.keepable
     groups: dict[int, list[int]] = {}
     for i in np.flatnonzero(cut.tied(used)).tolist():
         tie = int(stages.tie[i])
@@ -168,12 +169,19 @@ def _groups(cut: ClosureCut) -> list[list[int]]:
     return list(groups.values())
 
 
+def _stuck(cut: ClosureCut) -> NDArray[np.bool_]:
+    """Known items that nothing can make again."""
+    compact = cut.stages.compact
+    return (compact.known & ~compact.rerun)[compact.value_task]
+
+
 def _value(
     cut: ClosureCut, kept: NDArray[np.bool_], saved: NDArray[np.bool_], group: list[int]
 ) -> ValueWorth:
     """Compare the plan with the group and without it."""
     stages = cut.stages
-    with_it, without = kept.copy(), kept.copy()
+    # without it, what cannot be made again must be there in its place
+    with_it, without = kept.copy(), kept | (_stuck(cut) & stages.keepable)
     with_it[group], without[group] = True, False
     lean, rich = cut.corner(without, saved), cut.corner(with_it, saved)
     first = group[0]
