@@ -125,7 +125,7 @@ class Problem:
     ``workspace_bytes`` (0), ``stage`` ("known"), ``allowed`` (save and recompute; offload too
     when there is a link), ``effects`` (False; a task with effects never runs twice),
     ``overwrites`` (values whose memory the outputs may take over if they die here: of several,
-    the largest) and ``values``; or the short form ``bytes``, one value named as the task.
+    the largest) and ``values``; or the short form ``bytes`` and marks, one value named as the task.
     An edge ``u -> v`` has ``reads``, the names of the values of ``u`` that ``v`` reads (all).
 
     Attributes:
