@@ -7,6 +7,7 @@ choice per let.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import networkx as nx
 
@@ -22,6 +23,7 @@ from policies import (
     Decision,
     Infeasible,
     Limits,
+    Link,
     Problem,
     Status,
     Value,
@@ -31,19 +33,24 @@ from policies import (
 from policies.greedy import smallest_peak
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
-from policies.units import format_bytes, format_seconds, parse_bytes
+from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
+from policies.worth import ValueWorth, Worth, worth
 
 __all__ = [
     "ALIGNMENT_BYTES",
     "Budget",
+    "Calls",
     "Choice",
     "Decision",
     "Infeasible",
     "Limits",
+    "Link",
     "Problem",
     "Progress",
     "Status",
     "Step",
+    "ValueWorth",
+    "Worth",
     "budget_error",
     "choices_of",
     "decide",
@@ -55,12 +62,14 @@ __all__ = [
     "leanest",
     "names",
     "parse_bytes",
+    "parse_rate",
     "problem_of",
     "problem_to_json",
     "running_lets",
     "running_order",
     "solve",
     "stages_of",
+    "worth",
 ]
 
 ALIGNMENT_BYTES = 64
@@ -228,14 +237,36 @@ def leanest(
 _PROBES, _PROBE_WORK = 4, 2000
 
 
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How the late stage is run.
+
+    Attributes:
+        number: how often per run of the early stage; may be an expected value.
+        link: how what crosses is loaded; None if that takes no time.
+        loads: "once", to stay, or in "every_call"; None if both stages share one memory.
+        at_hand: indices of known inputs that the late stage receives anyway.
+    """
+
+    number: float = 1.0
+    link: Link | None = None
+    loads: Literal["once", "every_call"] | None = None
+    at_hand: frozenset[int] = frozenset()
+
+
 def stages_of(
-    program: Program, unknown: Sequence[bool], costs: CostModel, budget: Budget
+    program: Program,
+    unknown: Sequence[bool],
+    costs: CostModel,
+    budget: Budget,
+    calls: Calls | None = None,
 ) -> Problem:
     """The dataflow graph of a program in two stages: what its known inputs determine, and the rest.
 
     Known inputs are tasks too, `("in", i)`, that take no time and cannot run again: when the
     late stage needs one, its bytes cross as those of any other value.
     """
+    told = calls or Calls()
     stored = storage(program)
     graph: nx.DiGraph[Hashable] = nx.DiGraph()
     owner: dict[Var, Hashable] = {}
@@ -245,7 +276,8 @@ def stages_of(
             late.add(v)
             continue
         owner[v] = ("in", i)
-        graph.add_node(("in", i), seconds=0.0, values=(Value(v, v.type.nbytes),), effects=True)
+        value = Value(v, v.type.nbytes, at_hand=i in told.at_hand)
+        graph.add_node(("in", i), seconds=0.0, values=(value,), effects=True)
     pins = pins_of(program, stored)
     tasks: dict[bool, list[Hashable]] = {False: list(graph), True: []}
     for let, eqn in enumerate(program.eqns):
@@ -269,7 +301,8 @@ def stages_of(
                 reads.setdefault(owner[root], []).append(root)
         for maker, named in reads.items():
             graph.add_edge(maker, let, reads=tuple(named))
-    return Problem(graph, budget=budget, first_order=(*tasks[False], *tasks[True]))
+    order = (*tasks[False], *tasks[True])
+    return Problem(graph, budget, told.link, order, calls=told.number, loads=told.loads)
 
 
 def decide_stages(
@@ -279,14 +312,18 @@ def decide_stages(
     budget: Budget,
     *,
     policy: str = "staging",
+    calls: Calls | None = None,
+    limits: Limits | None = None,
+    progress: Progress | None = None,
 ) -> Decision:
     """Ask a policy which known values to keep for the late stage.
 
     Raises:
         BudgetError: what must cross takes more than the budget.
     """
+    problem = stages_of(program, unknown, costs, budget, calls)
     try:
-        return solve(stages_of(program, unknown, costs, budget), policy=policy)
+        return solve(problem, policy, limits=limits, progress=progress)
     except Infeasible as error:
         printed = names_of(program)
         crossing = tuple((printed[v], n) for v, n in error.witness if isinstance(v, Var))

@@ -15,6 +15,20 @@ seconds and a certified lower bound.  ``evaluate`` is the referee that prices an
 >>> decision.order, decision.peak_bytes, decision.status
 (('a', 'b', 'c', 'a', 'd'), 12, <Status.OPTIMAL: 'optimal'>)
 
+When the tasks stand in two stages, of which the known one runs once and the unknown one many times,
+the question is what to keep of the first for the second: ``Problem(calls=..., loads=...)`` under
+``Budget(rest=..., resident=..., peak=...)``; ``Decision.kept`` is the answer, ``policies.worth``
+says what each value saves, and ``policies.adapters`` reads such problems from elsewhere.
+
+>>> graph = nx.DiGraph()
+>>> graph.add_node("factor", seconds=9, bytes=80)
+>>> graph.add_node("answer", seconds=1, bytes=1, stage="unknown")
+>>> graph.add_edge("factor", "answer")
+>>> apart = Problem(graph, Budget(rest=100), Link(10.0), calls=50, loads="once")
+>>> decision = solve(apart)
+>>> dict(decision.kept), decision.seconds
+({'factor': <Choice.SAVE: 'save'>}, 67.0)
+
 This package knows graphs, costs and budgets, and nothing of what the tasks compute.
 """
 

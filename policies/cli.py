@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import math
 import os
 import sys
 import time
@@ -16,7 +17,7 @@ from cyclopts import App, Parameter
 from rich.console import Console
 from rich.table import Table
 
-from policies.budget import Budget
+from policies.budget import LARGEST_BYTES, Budget
 from policies.errors import Infeasible, InvalidProblem, PolicyError
 from policies.policy import Limits, Progress, Step
 from policies.problem import Link
@@ -42,33 +43,46 @@ def solve(
     *,
     budget: str | None = None,
     order: Literal["fixed", "free"] = "fixed",
-    bandwidth: str | None = None,
-    latency: str | None = None,
+    link: str | None = None,
     duplex: Annotated[bool | None, Parameter(negative="--no-duplex")] = None,
     time_limit: str | None = None,
     work: int = Limits().work,
     seed: int = 0,
     policy: str = "auto",
+    calls: float | None = None,
+    rest: str | None = None,
+    resident: str | None = None,
+    loads: Literal["once", "every_call"] | None = None,
     out: Path | None = None,
     schedule: Path | None = None,
     json: bool = False,
 ) -> int:
     """Find a plan for a graph that fits a budget.
 
+    With --calls, --rest, --resident or --loads the question is which values of the known
+    stage to keep for the unknown one, which runs so many times; --budget is then on the peak of
+    one run, and the report says what each kept value saves and what more bytes would buy.
+
     Args:
         graph: JSON file: node-link JSON of networkx, a public benchmark graph or our own format.
         budget: 0.8x (that part of the no-recomputation peak, rounded up), 12GiB, or bytes; left
             out, the budget of the file.
         order: keep the first executions in the order of the file, or choose the order too.
-        bandwidth: of the link to slow memory in each direction, for example 25GB/s; values may then
-            be offloaded. Left out, the link of the file, if it has one.
-        latency: what the link adds to every copy, for example 10us.
+        link: bandwidth of the link to slow memory in each direction, and what it adds to every
+            copy, for example 25GB/s or 25GB/s+10us; values may then be offloaded, or kept values
+            loaded. Left out, the link of the file, if it has one.
         duplex: both directions of the link run at once, or share it.
         time_limit: stop after this long, for example 20s or 2min.
         work: stop after so much deterministic work.
         seed: of every random choice.
         policy: auto, or save_all, recompute_all, sqrt, greedy, dtr, knapsack, checkmate,
-            checkmate_lp, moccasin, cpsat, exhaustive, chain, offload.
+            checkmate_lp, moccasin, cpsat, exhaustive, chain, nested, offload; for two stages
+            staging, or keep_nothing, keep_read, own_density, deep_density, smallest, last_used.
+        calls: how often the unknown stage runs.
+        rest: cap on all bytes that are kept between the stages, for example 64MB.
+        resident: cap on those that stay in memory between runs.
+        loads: whether kept values are loaded once and stay, or in every call; once, if the file
+            does not say.
         out: write the decision to this file.
         schedule: write the order to this file, as a list of node ids.
         json: print figures for programs instead of a table.
@@ -78,7 +92,9 @@ def solve(
     """
     try:
         problem = read_problem(graph, budget=budget, order=order)
-        problem = _linked(problem, bandwidth, latency, duplex=duplex)
+        problem = _linked(problem, link, duplex=duplex)
+        if any(given is not None for given in (calls, rest, resident, loads)):
+            problem = _apart(problem, calls, rest, resident, loads)
         limits = _limits(time_limit, work, seed)
         with _progress() as progress:
             decision = solve_problem(problem, policy, limits=limits, progress=progress)
@@ -94,9 +110,11 @@ def solve(
         Console(stderr=True).print("interrupted before a plan was found")
         return INTERRUPTED
     if json:
-        _print(figures(decision))
+        _print(figures(decision) if decision.kept is None else kept_figures(decision, problem))
     else:
         Console().print(_table(decision, problem))
+        if decision.kept is not None:
+            _print_kept(decision, problem)
     return 0
 
 
@@ -107,8 +125,7 @@ def frontier(
     budgets: int = 18,
     lowest: float = 0.1,
     order: Literal["fixed", "free"] = "fixed",
-    bandwidth: str | None = None,
-    latency: str | None = None,
+    link: str | None = None,
     duplex: Annotated[bool | None, Parameter(negative="--no-duplex")] = None,
     time_limit: str | None = None,
     work: int = Limits().work,
@@ -123,9 +140,9 @@ def frontier(
         budgets: how many, evenly spaced up to 0.95 of the no-recomputation peak.
         lowest: the first of them, as a part of that peak.
         order: keep the first executions in the order of the file, or choose the order too.
-        bandwidth: of the link to slow memory in each direction, for example 25GB/s; values may then
-            be offloaded. Left out, the link of the file, if it has one.
-        latency: what the link adds to every copy, for example 10us.
+        link: bandwidth of the link to slow memory in each direction, and what it adds to every
+            copy, for example 25GB/s or 25GB/s+10us; values may then be offloaded, or kept values
+            loaded. Left out, the link of the file, if it has one.
         duplex: both directions of the link run at once, or share it.
         time_limit: stop after this long in all, for example 20s or 2min.
         work: stop after so much deterministic work in all.
@@ -139,7 +156,7 @@ def frontier(
     try:
         if budgets < 1 or not 0 < lowest <= 0.95:
             raise InvalidProblem("budgets must be at least 1 and lowest in (0, 0.95]")
-        problem = _linked(read_problem(graph, order=order), bandwidth, latency, duplex=duplex)
+        problem = _linked(read_problem(graph, order=order), link, duplex=duplex)
         limits = _limits(time_limit, work, seed)
         step = (0.95 - lowest) / max(1, budgets - 1)
         fractions = [0.95 - step * index for index in range(budgets)]
@@ -209,6 +226,105 @@ def figures(found: Decision | Infeasible) -> dict[str, object]:
     }
 
 
+def kept_figures(decision: Decision, problem: Problem) -> dict[str, object]:
+    """Give the figures that ``--json`` prints of a plan for two stages.
+
+    >>> kept_figures.__name__
+    'kept_figures'
+    """
+    from policies.keeping import keeping
+    from policies.worth import worth
+
+    assert decision.kept is not None
+    bill, told = keeping(problem, decision.kept), worth(problem, decision)
+    return {
+        **figures(decision),
+        "calls": problem.calls,
+        "rest_bytes": bill.rest_bytes,
+        "resident_bytes": bill.resident_bytes,
+        "seconds_per_call": bill.late_seconds + bill.load_call_seconds,
+        "kept": [
+            {
+                "values": [str(value) for value in one.values],
+                "bytes": one.bytes,
+                "choice": one.kept.value,
+                "saves_seconds_per_call": _finite(one.saves_seconds),
+                "break_even_calls": _finite(one.break_even_calls),
+            }
+            for one in told.values
+            if one.kept is not None
+        ],
+        "next_bytes": told.next.bytes,
+        "next_saves_seconds": [told.next.least_seconds, told.next.most_seconds],
+        "curve": [list(corner) for corner in told.curve],
+    }
+
+
+def _finite(number: float) -> float | None:
+    """JSON has no infinity: None stands for it."""
+    return number if math.isfinite(number) else None
+
+
+def _print_kept(decision: Decision, problem: Problem, most: int = 20) -> None:
+    """Print what is kept and why, what more bytes buy, and the curve."""
+    from policies.keeping import keeping
+    from policies.worth import worth
+
+    assert decision.kept is not None
+    bill, told = keeping(problem, decision.kept), worth(problem, decision)
+    call = format_seconds(bill.late_seconds + bill.load_call_seconds)
+    sizes = f"{format_bytes(bill.rest_bytes)}, {format_bytes(bill.resident_bytes)} of it resident"
+    kept = sum(one.kept is not None for one in told.values)
+    table = Table(
+        title=f"{kept} of {len(told.values)} that could be kept are: {sizes}; {call} per call"
+    )
+    for name in ("value", "bytes", "", "saves per call", "pays from calls"):
+        table.add_column(name, justify="right" if name in ("bytes", "saves per call") else "left")
+    for one in told.values[:most]:
+        choice = "not kept" if one.kept is None else one.kept.value
+        saves, pays = one.saves_seconds, one.break_even_calls
+        table.add_row(
+            " + ".join(map(str, one.values)),
+            format_bytes(one.bytes),
+            choice,
+            "must be kept" if math.isinf(saves) else format_seconds(saves),
+            "never" if math.isinf(pays) else f"{pays:.4g}",
+        )
+    if len(told.values) > most:
+        table.add_row(f"and {len(told.values) - most} more", "", "", "", "")
+    console = Console()
+    console.print(table)
+    console.print(str(told).splitlines()[-1], markup=False, highlight=False)
+    curve = Table(title="seconds of all calls against bytes kept")
+    for name in ("bytes", "seconds", ""):
+        curve.add_column(name, justify="left" if not name else "right")
+    top = max((seconds for _, seconds in told.curve), default=0.0) or 1.0
+    for size, seconds in told.curve[:: max(1, len(told.curve) // 12)]:
+        bar = "█" * round(30 * seconds / top)
+        curve.add_row(format_bytes(size), format_seconds(seconds), bar)
+    console.print(curve)
+
+
+def _apart(
+    problem: Problem,
+    calls: float | None,
+    rest: str | None,
+    resident: str | None,
+    loads: Literal["once", "every_call"] | None,
+) -> Problem:
+    """The problem with stages apart, as the command line says."""
+    limit = problem.limit
+    for name, size in (("rest", rest), ("resident", resident)):
+        if size is not None:
+            limit = replace(limit, **{name: size})  # pyright: ignore[reportArgumentType]
+    return replace(
+        problem,
+        budget=limit,
+        calls=problem.calls if calls is None else calls,
+        loads=loads or problem.loads or "once",
+    )
+
+
 def _print(document: object) -> None:
     sys.stdout.write(json_module.dumps(document, indent=2) + "\n")
 
@@ -218,22 +334,15 @@ def _limits(time_limit: str | None, work: int, seed: int) -> Limits:
     return Limits(time_seconds=seconds, work=work, seed=seed, keep_on_interrupt=True)
 
 
-def _linked(
-    problem: Problem, bandwidth: str | None, latency: str | None, *, duplex: bool | None
-) -> Problem:
+def _linked(problem: Problem, link: str | None, *, duplex: bool | None) -> Problem:
     """Give the problem with the link of the command line, or what that changes of its own."""
-    if bandwidth is None and latency is None and duplex is None:
+    if link is None and duplex is None:
         return problem
-    if bandwidth is None and problem.link is None:
-        raise InvalidProblem("a link needs --bandwidth: the file has no link that could be changed")
-    link = problem.link or Link(1.0)
-    if bandwidth is not None:
-        link = replace(link, bytes_per_second=parse_rate(bandwidth))
-    if latency is not None:
-        link = replace(link, latency_seconds=parse_seconds(latency))
-    if duplex is not None:
-        link = replace(link, duplex=duplex)
-    return replace(problem, link=link)
+    if link is None and problem.link is None:
+        raise InvalidProblem("--duplex needs --link: the file has no link that could be changed")
+    given = problem.link if link is None else Link(*parse_rate(link))
+    assert given is not None
+    return replace(problem, link=given if duplex is None else replace(given, duplex=duplex))
 
 
 def _sweep(
@@ -252,7 +361,8 @@ def _table(decision: Decision, problem: Problem) -> Table:
     table = Table(title=f"{len(problem.graph)} tasks, policy {decision.policy}", show_header=False)
     table.add_row("status", decision.status.value)
     for name, size in (("budget", decision.budget_bytes), ("peak", decision.peak_bytes)):
-        table.add_row(name, f"{format_bytes(size)} ({size} B)")
+        written = f"{format_bytes(size)} ({size} B)"
+        table.add_row(name, "none" if size == LARGEST_BYTES else written)
     table.add_row("seconds", format_seconds(decision.seconds))
     table.add_row("overhead", f"{100 * decision.overhead:.4f} %")
     bound = f"{100 * decision.bound_overhead:.4f} % ({decision.bound_engine})"

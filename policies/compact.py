@@ -203,7 +203,13 @@ def _build(problem: Problem) -> tuple[Compact, tuple[Hashable, ...]]:
         workspace=np.array(workspace, np.int64),
         known=np.array([nodes[t].get("stage", "known") == "known" for t in tasks], np.bool_),
         rerun=np.array([Choice.RECOMPUTE in can for can in allowed], np.bool_) & ~once,
-        hold=np.array([can != only_recompute for can in allowed], np.bool_),
+        hold=np.array(
+            [
+                can != only_recompute or any(value.at_hand for value in problem.values(task))
+                for task, can in zip(tasks, allowed, strict=True)
+            ],
+            np.bool_,
+        ),
         made_start=np.array(made_start, np.int64),
         value_bytes=np.array(size, np.int64),
         value_task=np.array(maker, np.int64),

@@ -70,6 +70,8 @@ class Decision:
         budget_bytes: the cap that was kept.
         choice: for each task, what becomes of its values; derived from the order.
         options: for each group, the option that was chosen.
+        kept: for each known value that is kept for the unknown stage, SAVE (loaded once, resident
+            between calls) or OFFLOAD (at rest, loaded in every call); None if that was no question.
 
     >>> decision = Decision(("a", "b", "a"), 10, 3.0, baseline_seconds=2.0, bound_seconds=2.0)
     >>> decision.recomputations, decision.overhead, decision.gap_points, decision.gap_percent
@@ -88,6 +90,7 @@ class Decision:
     budget_bytes: int = 0
     choice: Mapping[Hashable, Choice] = field(default_factory=_no_choices)
     options: Mapping[Hashable, str] = field(default_factory=_no_options)
+    kept: Mapping[Hashable, Choice] | None = None
 
     @property
     def runs(self) -> tuple[Hashable, ...]:

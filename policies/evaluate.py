@@ -10,7 +10,7 @@ unknown task: what runs again from there on is part of it.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from policies.compact import Compact, compact_of, value_names
 from policies.decision import Decision, Event, Fetch, Free, Store
 from policies.errors import InvalidDecision
-from policies.problem import Problem
+from policies.problem import Choice, Problem
 
 __all__ = ["Evaluation", "Outcome", "evaluate", "memory_profile", "save_all_peak", "simulate"]
 
@@ -315,12 +315,18 @@ def save_all_peak(problem: Problem) -> int:
     return problem.cache["save_all"] + problem.fixed_bytes
 
 
-def evaluate(problem: Problem, plan: Decision | Sequence[Event]) -> Evaluation:
+def evaluate(
+    problem: Problem,
+    plan: Decision | Sequence[Event],
+    kept: Mapping[Hashable, Choice] | None = None,
+) -> Evaluation:
     """Price an order.
 
     Args:
         problem: what is planned; with option groups, ``plan`` must be a Decision that chooses.
         plan: a decision, or the order alone.
+        kept: the known values that are kept for the unknown stage; by default those of the
+            decision, or else, with ``Problem.loads``, those that the order reads there.
 
     Returns:
         Peak, seconds and what is alive at the peak.
@@ -344,9 +350,16 @@ def evaluate(problem: Problem, plan: Decision | Sequence[Event]) -> Evaluation:
         if not isinstance(plan, Decision) or set(plan.options) != set(problem.options):
             raise InvalidDecision("the plan does not choose one option of each group")
         problem = problem.choose(plan.options)
+    if kept is None and isinstance(plan, Decision):
+        kept = plan.kept
+    staged = kept is not None or problem.loads is not None
     if any(isinstance(event, (Store, Fetch, Free)) for event in order):
         from policies.streams import play
 
+        if staged:
+            raise InvalidDecision(
+                "what is kept between stages is said in Decision.kept, not by copies"
+            )
         return play(problem, order)
     compact = compact_of(problem, 0)
     sequence = sequence_of(compact, order)
@@ -359,7 +372,7 @@ def evaluate(problem: Problem, plan: Decision | Sequence[Event]) -> Evaluation:
     _play(compact, sequence, alive_at=argmax, alive=alive)
     sizes = compact.value_bytes
     live = tuple((names[v], int(sizes[v])) for v in np.flatnonzero(alive) if sizes[v] > 0)
-    return Evaluation(
+    found = Evaluation(
         peak_bytes=peak + problem.fixed_bytes,
         seconds=early + problem.calls * late,
         argmax=argmax,
@@ -371,6 +384,11 @@ def evaluate(problem: Problem, plan: Decision | Sequence[Event]) -> Evaluation:
         crossing_bytes=crossing,
         fast_crossing_bytes=crossing,
     )
+    if not staged:
+        return found
+    from policies.late import staged as with_kept
+
+    return with_kept(problem, order, kept, found)
 
 
 def sequence_of(compact: Compact, order: Sequence[Event]) -> NDArray[np.int64]:

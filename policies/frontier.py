@@ -59,7 +59,7 @@ def frontier(
     [4.0, 5.0]
     """
     limits = limits or Limits()
-    if problem.options or problem.link is not None:
+    if problem.options or problem.link is not None or problem.loads is not None:
         return _each(problem, budgets, limits, progress)
     began = time.perf_counter()
     caps = [Budget.of(b).resolve(problem.with_budget(b)) for b in budgets]

@@ -29,6 +29,7 @@ def judged(
     status: Status = Status.FEASIBLE,
     solve_seconds: float = 0.0,
     options: Mapping[Hashable, str] | None = None,
+    kept: Mapping[Hashable, Choice] | None = None,
 ) -> Decision:
     """Make a Decision of an order.
 
@@ -42,6 +43,7 @@ def judged(
         status: FEASIBLE or TIME_LIMIT; it becomes OPTIMAL when the bound is met.
         solve_seconds: wall time spent.
         options: what was chosen to get to ``problem``, for the record.
+        kept: the known values that are kept for the unknown stage, if that was decided.
 
     Returns:
         The decision, with the referee's figures.
@@ -56,7 +58,7 @@ def judged(
     >>> decision.status, decision.peak_bytes, decision.seconds, decision.bound_seconds
     (<Status.OPTIMAL: 'optimal'>, 4, 1.0, 1.0)
     """
-    result = evaluate(problem, order)
+    result = evaluate(problem, order, kept)
     lifted = lifted_bound(problem, bound_seconds)
     once = lifted_bound(problem, 0.0)
     # a bound above a plan within the budget is rounding of sums, never more than that
@@ -77,8 +79,9 @@ def judged(
         policy=policy,
         solve_seconds=solve_seconds,
         budget_bytes=budget_bytes,
-        choice=MappingProxyType(choices(problem, order)),
+        choice=MappingProxyType(choices(problem, order, kept)),
         options=MappingProxyType(dict(options or {})),
+        kept=None if kept is None else MappingProxyType(dict(kept)),
     )
 
 
@@ -155,12 +158,14 @@ def late_start(compact: Compact, index: Mapping[Hashable, int], order: Sequence[
     return len(order)
 
 
-def choices(problem: Problem, order: Sequence[Event]) -> dict[Hashable, Choice]:
-    """Derive a choice per task from an order.
+def choices(
+    problem: Problem, order: Sequence[Event], kept: Mapping[Hashable, Choice] | None = None
+) -> dict[Hashable, Choice]:
+    """Derive a choice per task from an order, and from what is kept if that was decided.
 
-    A task whose value is stored is OFFLOAD.  One whose first read in the late part finds an
-    instance made before it is SAVE, and RECOMPUTE if it finds a later run.  One that is not read
-    there (or in a problem without unknown tasks) is RECOMPUTE if it runs again.
+    A task whose value is stored, or kept at rest, is OFFLOAD.  One whose first read in the late
+    part finds an instance made before it is SAVE, and RECOMPUTE if it finds a later run.  One that
+    is not read there (or in a problem without unknown tasks) is RECOMPUTE if it runs again.
 
     >>> import networkx as nx
     >>> graph = nx.DiGraph()
@@ -173,7 +178,8 @@ def choices(problem: Problem, order: Sequence[Event]) -> dict[Hashable, Choice]:
     index = {task: position for position, task in enumerate(compact.tasks)}
     runs = np.zeros(compact.n, np.int64)
     answer: dict[int, Choice] = {}
-    stored: set[int] = set()
+    away = [value for value, choice in (kept or {}).items() if choice is Choice.OFFLOAD]
+    stored = {index[problem.owner[value]] for value in away}
     late_from = late_start(compact, index, order)
     ran_late = np.zeros(compact.n, np.bool_)
     ran_early = np.zeros(compact.n, np.bool_)

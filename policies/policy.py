@@ -88,6 +88,12 @@ _MODULES = {
     "nested": "nested",
     "staging": "staging",
     "offload": "offload",
+    "keep_nothing": "keep_rules",
+    "keep_read": "keep_rules",
+    "own_density": "keep_rules",
+    "deep_density": "keep_rules",
+    "smallest": "keep_rules",
+    "last_used": "keep_rules",
 }
 _POLICIES: dict[str, Policy] = {}
 

@@ -13,7 +13,7 @@ import enum
 import math
 import operator
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ _NETWORKX: Any = nx  # most of its annotations are partial
 TASK_KEYS = frozenset(
     {
         "seconds", "bytes", "values", "workspace_bytes", "stage", "allowed", "effects",
-        "overwrites", "must_live", "root", "space",
+        "overwrites", "must_live", "root", "space", "at_hand", "together",
     }
 )  # fmt: skip
 
@@ -53,6 +53,8 @@ class Value:
             reads its root.
         space: ``"slow"`` values live outside the budgeted memory.
         must_live: the last instance stays to the end.
+        at_hand: the unknown stage receives this known value anyway: to read it there costs nothing.
+        together: known values of one group are kept for the unknown stage all or none, in one way.
 
     >>> Value("y", 8).bytes
     8
@@ -63,11 +65,13 @@ class Value:
     root: Hashable | None = None
     space: Literal["fast", "slow"] = "fast"
     must_live: bool = False
+    at_hand: bool = False
+    together: Hashable | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The way between fast and slow memory.
+    """The way between fast and slow memory, or from where kept values rest to the unknown stage.
 
     Attributes:
         bytes_per_second: bandwidth of each direction.
@@ -121,7 +125,7 @@ class Problem:
     ``workspace_bytes`` (0), ``stage`` ("known"), ``allowed`` (save and recompute; offload too
     when there is a link), ``effects`` (False; a task with effects never runs twice),
     ``overwrites`` (values whose memory the outputs may take over if they die here: of several,
-    the largest) and ``values``; or the short form ``bytes``, one value named as the task.
+    the largest) and ``values``; or the short form ``bytes`` and marks, one value named as the task.
     An edge ``u -> v`` has ``reads``, the names of the values of ``u`` that ``v`` reads (all).
 
     Attributes:
@@ -133,6 +137,9 @@ class Problem:
         calls: how often the late part runs: everything after the last first execution that
             precedes the first unknown task.
         options: for each group, the ways of doing it, of which exactly one is chosen.
+        loads: None if both stages share one memory. Else they run apart, the known one first
+            (``first_order`` holds within each), peaks are of the unknown one, and what is kept for
+            it comes over ``link``: "once", to stay resident between calls, or in "every_call".
 
     Raises:
         InvalidProblem: naming the node, edge or key that is wrong.
@@ -142,8 +149,8 @@ class Problem:
     >>> graph.add_node("y", seconds=2, bytes=4, stage="unknown")
     >>> graph.add_edge("x", "y")
     >>> problem = Problem(graph, budget="1KiB", first_order=("x", "y"))
-    >>> problem.values("x")
-    (Value(name='x', bytes=4, root=None, space='fast', must_live=False),)
+    >>> [(value.name, value.bytes) for value in problem.values("x")]
+    [('x', 4)]
     >>> graph.add_node("z", seconds=-1, bytes=4)
     >>> Problem(graph)
     Traceback (most recent call last):
@@ -158,6 +165,7 @@ class Problem:
     reserved_bytes: int = 0
     calls: float = 1.0
     options: Mapping[Hashable, tuple[Option, ...]] = field(default_factory=_nothing)
+    loads: Literal["once", "every_call"] | None = None
 
     def __post_init__(self) -> None:
         graph: Any = self.graph  # a caller without annotations may pass anything
@@ -176,11 +184,17 @@ class Problem:
         owner = _check_values(self._values)
         set_(self, "owner", MappingProxyType(owner))
         _check_edges(self.graph, self._values, owner)
+        if self.loads not in (None, "once", "every_call"):
+            raise InvalidProblem(f"loads must be None, 'once' or 'every_call': {self.loads!r}")
         if self.first_order is not None:
             set_(self, "first_order", tuple(self.first_order))
             _check_order(self.graph, self.first_order)
         elif not nx.is_directed_acyclic_graph(self.graph):
             raise _cycle(self.graph)
+        if self.loads is not None:
+            _check_apart(self.graph)
+            if self.first_order is not None:
+                set_(self, "first_order", _known_first(self.graph, self.first_order))
         _check_roots(self)
         set_(self, "options", MappingProxyType({k: tuple(v) for k, v in self.options.items()}))
         _check_options(self)
@@ -268,9 +282,7 @@ class Problem:
                 if "values" in attributes:
                     graph.nodes[task].pop("bytes", None)
                 graph.nodes[task].update(attributes)
-        return Problem(
-            graph, self.budget, self.link, self.first_order, self.reserved_bytes, self.calls
-        )
+        return replace(self, graph=graph, options={})
 
 
 def _frozen(graph: Any) -> Any:
@@ -343,19 +355,44 @@ def _check_tasks(graph: nx.DiGraph[Any], *, offload: bool) -> dict[Hashable, tup
                     data.get("root"),
                     data.get("space", "fast"),
                     bool(data.get("must_live", False)),
+                    bool(data.get("at_hand", False)),
+                    data.get("together"),
                 ),
             )
         else:
             raise InvalidProblem(f"{where}: the attribute 'bytes' (or 'values') is missing")
-        values[task] = tuple(_checked_value(value, where) for value in made)
+        values[task] = tuple(_checked_value(value, where, stage) for value in made)
     return values
 
 
-def _checked_value(value: Value, where: str) -> Value:
+def _checked_value(value: Value, where: str, stage: str) -> Value:
     size = _integer(value.bytes, f"{where}: bytes of value {value.name!r}")
+    where = f"{where}: value {value.name!r}"
     if value.space not in ("fast", "slow"):
-        raise InvalidProblem(f"{where}: value {value.name!r}: space is 'fast' or 'slow'")
-    return Value(value.name, size, value.root, value.space, value.must_live)
+        raise InvalidProblem(f"{where}: space is 'fast' or 'slow'")
+    crosses = value.at_hand or value.together is not None
+    if crosses and (stage == "unknown" or value.root is not None):
+        what = "made by an unknown task" if stage == "unknown" else "a view: mark its root"
+        raise InvalidProblem(f"{where}: at_hand and together mark known values; it is {what}")
+    if value.at_hand and value.together is not None:
+        raise InvalidProblem(f"{where}: what is at hand is not kept, together with others or not")
+    return replace(value, bytes=size)
+
+
+def _stage(graph: nx.DiGraph[Any], task: Hashable) -> str:
+    return graph.nodes[task].get("stage", "known")
+
+
+def _known_first(graph: nx.DiGraph[Any], order: Iterable[Hashable]) -> tuple[Hashable, ...]:
+    return tuple(sorted(order, key=lambda task: _stage(graph, task) != "known"))
+
+
+def _check_apart(graph: nx.DiGraph[Any]) -> None:
+    """Check that the known stage can run on its own."""
+    for source, target in graph.edges():
+        if _stage(graph, source) == "unknown" and _stage(graph, target) == "known":
+            late = f"it comes after {source!r}, which is unknown"
+            raise InvalidProblem(f"task {target!r}: stage is 'known', but {late}")
 
 
 def _check_values(values: Mapping[Hashable, tuple[Value, ...]]) -> dict[Hashable, Hashable]:

@@ -9,8 +9,7 @@ in ``graph.order``, else by topological generations.
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +18,7 @@ import networkx as nx
 from policies.budget import Budget
 from policies.decision import Decision, Fetch, Free, Status, Store
 from policies.errors import InvalidDecision, InvalidProblem
+from policies.jsontext import decode, encode, list_of, number, parse
 from policies.problem import Choice, Link, Option, Problem, Value
 
 __all__ = [
@@ -30,7 +30,10 @@ __all__ = [
     "schedule_to_json",
 ]
 
-VERSION = 1
+VERSION = 2
+"""Of the files that are written; those of version 1, without stages apart, are read as well."""
+
+READABLE = (1, VERSION)
 MOST_FILE_BYTES = 1 << 30
 _SECONDS = ("seconds", "cost_cpu", "duration")
 _BYTES = ("bytes", "cost_ram", "out_cost")
@@ -95,15 +98,15 @@ def problem_to_json(problem: Problem) -> str:
     nodes: list[dict[str, Any]] = []
     graph: Any = problem.graph
     for task, data in graph.nodes(data=True):
-        node: dict[str, Any] = {"id": _encode(task), "seconds": float(data["seconds"])}
+        node: dict[str, Any] = {"id": encode(task), "seconds": float(data["seconds"])}
         node |= _task_attributes(data)
         node["values"] = [_value_to(value) for value in problem.values(task)]
         nodes.append(node)
     links: list[dict[str, Any]] = []
     for source, target, data in graph.edges(data=True):
-        link: dict[str, Any] = {"source": _encode(source), "target": _encode(target)}
+        link: dict[str, Any] = {"source": encode(source), "target": encode(target)}
         if data.get("reads") is not None:
-            link["reads"] = [_encode(name) for name in data["reads"]]
+            link["reads"] = [encode(name) for name in data["reads"]]
         links.append(link)
     order = problem.first_order
     document: dict[str, Any] = {
@@ -111,11 +114,12 @@ def problem_to_json(problem: Problem) -> str:
         "version": VERSION,
         "budget": {key: getattr(problem.limit, key) for key in _BUDGET},
         "link": None if problem.link is None else _link_to(problem.link),
-        "first_order": None if order is None else [_encode(task) for task in order],
+        "first_order": None if order is None else [encode(task) for task in order],
         "reserved_bytes": problem.reserved_bytes,
         "calls": problem.calls,
+        "loads": problem.loads,
         "options": [
-            {"group": _encode(group), "ways": [_option_to(way) for way in ways]}
+            {"group": encode(group), "ways": [_option_to(way) for way in ways]}
             for group, ways in problem.options.items()
         ],
         "nodes": nodes,
@@ -135,16 +139,16 @@ def problem_from_json(text: str, *, order: Literal["fixed", "free"] = "fixed") -
     ...
     policies.errors.InvalidProblem: node 3: none of bytes, cost_ram, out_cost is there
     """
-    document = _parse(text)
+    document = parse(text)
     if not isinstance(document, dict):
         raise InvalidProblem("a problem is a JSON object with nodes and links")
     if document.get("format", "policies.problem") != "policies.problem":
         raise InvalidProblem(f"this is a file of format {document['format']!r}, not a problem")
-    if "format" in document and document.get("version") != VERSION:
-        raise InvalidProblem(f"version {document.get('version')!r} is not {VERSION}")
+    if "format" in document and document.get("version") not in READABLE:
+        raise InvalidProblem(f"version {document.get('version')!r} is none of {READABLE}")
     graph: Any = nx.DiGraph()
-    _read_nodes(graph, _list_of(document, "nodes"))
-    _read_links(graph, _list_of(document, "links" if "links" in document else "edges"))
+    _read_nodes(graph, list_of(document, "nodes"))
+    _read_links(graph, list_of(document, "links" if "links" in document else "edges"))
     own, first = "format" in document, None
     if order == "fixed":
         inner = document.get("graph")
@@ -153,7 +157,7 @@ def problem_from_json(text: str, *, order: Literal["fixed", "free"] = "fixed") -
         if given is not None:
             if not isinstance(given, list):
                 raise InvalidProblem("the first order must be a list of node ids")
-            first = tuple(_decode(task, "first order") for task in given)
+            first = tuple(decode(task, "first order") for task in given)
         elif not own:
             first = _generations(graph)
     if not own:
@@ -166,6 +170,7 @@ def problem_from_json(text: str, *, order: Literal["fixed", "free"] = "fixed") -
         reserved_bytes=document.get("reserved_bytes", 0),
         calls=document.get("calls", 1.0),
         options=_options_from(document.get("options", [])),
+        loads=document.get("loads"),
     )
 
 
@@ -180,8 +185,11 @@ def decision_to_json(decision: Decision) -> str:
         "format": "policies.decision",
         "version": VERSION,
         "order": [_event_to(event) for event in decision.order],
-        "choice": [[_encode(task), choice.value] for task, choice in decision.choice.items()],
-        "options": [[_encode(group), name] for group, name in decision.options.items()],
+        "choice": [[encode(task), choice.value] for task, choice in decision.choice.items()],
+        "options": [[encode(group), name] for group, name in decision.options.items()],
+        "kept": None
+        if decision.kept is None
+        else [[encode(value), choice.value] for value, choice in decision.kept.items()],
         "status": decision.status.value,
         "policy": decision.policy,
         "bound_engine": decision.bound_engine,
@@ -203,11 +211,11 @@ def decision_from_json(text: str) -> Decision:
     policies.errors.InvalidDecision: a decision is a JSON object of format 'policies.decision'
     """
     try:
-        document = _parse(text)
+        document = parse(text)
         if not isinstance(document, dict) or document.get("format") != "policies.decision":
             raise InvalidDecision("a decision is a JSON object of format 'policies.decision'")
-        if document.get("version") != VERSION:
-            raise InvalidDecision(f"version {document.get('version')!r} is not {VERSION}")
+        if document.get("version") not in READABLE:
+            raise InvalidDecision(f"version {document.get('version')!r} is none of {READABLE}")
         for key in _DECISION_BYTES:
             if type(document.get(key)) is not int:
                 raise InvalidDecision(f"{key} must be an integer: {document.get(key)!r}")
@@ -218,7 +226,7 @@ def decision_from_json(text: str) -> Decision:
             if type(document.get(key)) is not str:
                 raise InvalidDecision(f"{key} must be a text: {document.get(key)!r}")
         return Decision(
-            order=tuple(_event_from(item) for item in _list_of(document, "order")),
+            order=tuple(_event_from(item) for item in list_of(document, "order")),
             peak_bytes=document["peak_bytes"],
             seconds=float(document["seconds"]),
             baseline_seconds=float(document["baseline_seconds"]),
@@ -229,11 +237,14 @@ def decision_from_json(text: str) -> Decision:
             solve_seconds=float(document["solve_seconds"]),
             budget_bytes=document["budget_bytes"],
             choice={
-                _decode(pair[0], "choice"): Choice(pair[1]) for pair in _list_of(document, "choice")
+                decode(pair[0], "choice"): Choice(pair[1]) for pair in list_of(document, "choice")
             },
             options={
-                _decode(pair[0], "options"): str(pair[1]) for pair in _list_of(document, "options")
+                decode(pair[0], "options"): str(pair[1]) for pair in list_of(document, "options")
             },
+            kept=None
+            if document.get("kept") is None
+            else {decode(pair[0], "kept"): Choice(pair[1]) for pair in list_of(document, "kept")},
         )
     except InvalidProblem as error:
         raise InvalidDecision(str(error)) from None
@@ -254,30 +265,7 @@ def schedule_to_json(decision: Decision) -> str:
     """
     if len(decision.runs) != len(decision.order):
         raise InvalidDecision("a schedule is a list of tasks; this order copies to slow memory")
-    return json.dumps([_encode(task) for task in decision.order], allow_nan=False)
-
-
-def _parse(text: str) -> Any:
-    def refuse(constant: str) -> Any:
-        raise InvalidProblem(f"{constant} is no number")
-
-    try:
-        return json.loads(text, parse_constant=refuse)
-    except RecursionError:
-        raise InvalidProblem("not a problem: nested too deeply") from None
-    except json.JSONDecodeError as error:
-        raise InvalidProblem(f"not JSON, or cut short: {error}") from None
-    except ValueError as error:
-        if isinstance(error, InvalidProblem):
-            raise
-        raise InvalidProblem(f"a number is too long to read: {error}") from None
-
-
-def _list_of(document: Mapping[str, Any], key: str) -> list[Any]:
-    found = document.get(key)
-    if not isinstance(found, list):
-        raise InvalidProblem(f"the key {key!r} must be there and be a list")
-    return found
+    return json.dumps([encode(task) for task in decision.order], allow_nan=False)
 
 
 def _read_nodes(graph: Any, nodes: list[Any]) -> None:
@@ -285,7 +273,7 @@ def _read_nodes(graph: Any, nodes: list[Any]) -> None:
     for position, node in enumerate(nodes):
         if not isinstance(node, dict):
             raise InvalidProblem(f"nodes[{position}] must be an object: {node!r:.80}")
-        task = _decode(node.get("id", position), f"nodes[{position}]")
+        task = decode(node.get("id", position), f"nodes[{position}]")
         if task in graph:
             raise InvalidProblem(f"node {task!r}: two nodes have this id")
         graph.add_node(task, **_attributes_from(node, f"node {task!r}"))
@@ -293,15 +281,18 @@ def _read_nodes(graph: Any, nodes: list[Any]) -> None:
 
 def _attributes_from(node: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Read the attributes of a task."""
-    data: dict[str, Any] = {"seconds": _number(node, _SECONDS, where)}
+    data: dict[str, Any] = {"seconds": number(node, _SECONDS, where)}
     if "values" in node:
-        data["values"] = tuple(_value_from(value, where) for value in _list_of(node, "values"))
+        data["values"] = tuple(_value_from(value, where) for value in list_of(node, "values"))
     else:
-        data["bytes"] = _number(node, _BYTES, where)
-        if "must_live" in node:
-            data["must_live"] = bool(node["must_live"])
+        data["bytes"] = number(node, _BYTES, where)
+        for key in ("must_live", "at_hand"):
+            if key in node:
+                data[key] = bool(node[key])
+        if node.get("together") is not None:
+            data["together"] = decode(node["together"], where)
     if "workspace_bytes" in node:
-        data["workspace_bytes"] = _number(node, ("workspace_bytes",), where)
+        data["workspace_bytes"] = number(node, ("workspace_bytes",), where)
     if node.get("backward") is True:
         data["stage"] = "unknown"
     for key in ("stage", "effects"):
@@ -313,7 +304,7 @@ def _attributes_from(node: Mapping[str, Any], where: str) -> dict[str, Any]:
         except (TypeError, ValueError) as error:
             raise InvalidProblem(f"{where}: allowed: {error}") from None
     if "overwrites" in node:
-        data["overwrites"] = tuple(_decode(n, where) for n in _list_of(node, "overwrites"))
+        data["overwrites"] = tuple(decode(n, where) for n in list_of(node, "overwrites"))
     return data
 
 
@@ -328,13 +319,13 @@ def _read_links(graph: Any, links: list[Any]) -> None:
             key = next((key for key in keys if key in link), None)
             if key is None:
                 raise InvalidProblem(f"{where}: the key {keys[0]!r} is missing")
-            end = _decode(link[key], where)
+            end = decode(link[key], where)
             if end not in graph:
                 raise InvalidProblem(f"{where}: there is no node {end!r}")
             ends.append(end)
         data: dict[str, Any] = {}
         if link.get("reads") is not None:
-            data["reads"] = tuple(_decode(name, where) for name in _list_of(link, "reads"))
+            data["reads"] = tuple(decode(name, where) for name in list_of(link, "reads"))
         graph.add_edge(*ends, **data)
 
 
@@ -345,45 +336,15 @@ def _generations(graph: Any) -> tuple[Hashable, ...]:
     return tuple(task for layer in networkx.topological_generations(graph) for task in layer)
 
 
-def _number(node: Mapping[str, Any], keys: Sequence[str], where: str) -> int | float:
-    key = next((key for key in keys if key in node), None)
-    if key is None:
-        raise InvalidProblem(f"{where}: none of {', '.join(keys)} is there")
-    found = node[key]
-    if isinstance(found, bool) or not isinstance(found, (int, float)):
-        raise InvalidProblem(f"{where}: {key} must be a number: {found!r:.80}")
-    if isinstance(found, float) and not math.isfinite(found):
-        raise InvalidProblem(f"{where}: {key} must be finite: {found}")
-    if found < 0:
-        raise InvalidProblem(f"{where}: {key} must be zero or more: {found}")
-    return found
-
-
-def _encode(name: Hashable) -> Any:
-    """Write the name of a task or value."""
-    if isinstance(name, tuple):
-        return {"tuple": [_encode(item) for item in name]}
-    if name is None or isinstance(name, (str, bool, int, float)):
-        return name
-    raise InvalidProblem(f"only text, numbers and tuples of them can be written: {name!r}")
-
-
-def _decode(found: Any, where: str) -> Hashable:
-    """Read the name of a task or value."""
-    if isinstance(found, dict) and set(found) == {"tuple"} and isinstance(found["tuple"], list):
-        return tuple(_decode(item, where) for item in found["tuple"])
-    if found is None or isinstance(found, (str, bool, int, float)):
-        return found
-    raise InvalidProblem(f"{where}: an id is a text or a number: {found!r:.80}")
-
-
 def _value_to(value: Value) -> dict[str, Any]:
     return {
-        "name": _encode(value.name),
+        "name": encode(value.name),
         "bytes": value.bytes,
-        "root": None if value.root is None else {"of": _encode(value.root)},
+        "root": None if value.root is None else {"of": encode(value.root)},
         "space": value.space,
         "must_live": value.must_live,
+        "at_hand": value.at_hand,
+        "together": encode(value.together),
     }
 
 
@@ -392,11 +353,13 @@ def _value_from(found: Any, where: str) -> Value:
         raise InvalidProblem(f"{where}: a value is an object with a name: {found!r:.80}")
     root = found.get("root")
     return Value(
-        _decode(found["name"], where),
-        int(_number(found, ("bytes",), f"{where}: value {found['name']!r}")),
-        None if root is None else _decode(root.get("of"), where),
+        decode(found["name"], where),
+        int(number(found, ("bytes",), f"{where}: value {found['name']!r}")),
+        None if root is None else decode(root.get("of"), where),
         found.get("space", "fast"),
         bool(found.get("must_live", False)),
+        bool(found.get("at_hand", False)),
+        decode(found.get("together"), where),
     )
 
 
@@ -412,7 +375,7 @@ def _task_attributes(data: Mapping[str, Any]) -> dict[str, Any]:
     if data.get("effects"):
         found["effects"] = True
     if data.get("overwrites"):
-        found["overwrites"] = [_encode(name) for name in data["overwrites"]]
+        found["overwrites"] = [encode(name) for name in data["overwrites"]]
     return found
 
 
@@ -429,8 +392,8 @@ def _link_from(found: Any) -> Link | None:
         return None
     if not isinstance(found, dict):
         raise InvalidProblem(f"link must be an object: {found!r:.80}")
-    rate = _number(found, ("bytes_per_second",), "link")
-    wait = _number(found, ("latency_seconds",), "link")
+    rate = number(found, ("bytes_per_second",), "link")
+    wait = number(found, ("latency_seconds",), "link")
     return Link(float(rate), float(wait), bool(found.get("duplex", True)))
 
 
@@ -452,10 +415,14 @@ def _option_to(way: Option) -> dict[str, Any]:
         for key in ("seconds", "bytes", "stage", "effects", "must_live", "workspace_bytes"):
             if key in attributes:
                 given[key] = attributes[key]
+        if "at_hand" in attributes:
+            given["at_hand"] = attributes["at_hand"]
+        if "together" in attributes:
+            given["together"] = encode(attributes["together"])  # pyright: ignore[reportArgumentType]
         values: Any = attributes.get("values")
         if values is not None:
             given["values"] = [_value_to(value) for value in values]
-        tasks.append({"task": _encode(task), "attributes": given})
+        tasks.append({"task": encode(task), "attributes": given})
     return {"name": way.name, "tasks": tasks}
 
 
@@ -464,11 +431,11 @@ def _options_from(found: Any) -> dict[Hashable, tuple[Option, ...]]:
     groups: dict[Hashable, tuple[Option, ...]] = {}
     try:
         for item in found:
-            group = _decode(item["group"], "options")
+            group = decode(item["group"], "options")
             ways: list[Option] = []
             for way in item["ways"]:
                 tasks = {
-                    _decode(entry["task"], "options"): _option_attributes(entry["attributes"])
+                    decode(entry["task"], "options"): _option_attributes(entry["attributes"])
                     for entry in way["tasks"]
                 }
                 ways.append(Option(way["name"], tasks))
@@ -488,13 +455,13 @@ def _option_attributes(found: Mapping[str, Any]) -> dict[str, object]:
 def _event_to(event: Hashable) -> Any:
     for kind in (Store, Fetch, Free):
         if isinstance(event, kind):
-            return {kind.__name__.lower(): _encode(event.value)}
-    return _encode(event)
+            return {kind.__name__.lower(): encode(event.value)}
+    return encode(event)
 
 
 def _event_from(found: Any) -> Hashable:
     for kind in (Store, Fetch, Free):
         name = kind.__name__.lower()
         if isinstance(found, dict) and set(found) == {name}:
-            return kind(_decode(found[name], "order"))
-    return _decode(found, "order")
+            return kind(decode(found[name], "order"))
+    return decode(found, "order")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from policies.budget import LARGEST_BYTES, Budget
 from policies.decision import Decision, Status
-from policies.errors import Infeasible, InvalidDecision, PolicyError, Stopped
+from policies.errors import Infeasible, InvalidDecision, InvalidProblem, PolicyError, Stopped
 from policies.evaluate import evaluate, save_all_peak
 from policies.floor import Floor, floor
 from policies.greedy import smallest_peak
@@ -63,6 +63,14 @@ def solve(
       a budget of 8 B (8 B) is known to work
     """
     limits = limits or Limits()
+    relative = problem.limit.overhead is not None or problem.limit.fraction is not None
+    if problem.loads is not None and relative:
+        raise InvalidProblem(
+            "with stages apart there is no peak that saves everything, to be a part of: give the "
+            "budget in bytes, as Budget(peak=..., rest=..., resident=...)"
+        )
+    if policy == "auto" and _asks_what_to_keep(problem):
+        policy = "staging"
     engine = policy_named(policy) if isinstance(policy, str) else policy
     if problem.limit.overhead is not None:
         return _least_memory(problem, engine, limits, progress)
@@ -71,17 +79,28 @@ def solve(
     return _one(problem, engine, limits, progress)
 
 
+def _asks_what_to_keep(problem: Problem) -> bool:
+    """Tell if the question is what to keep between two stages, and not what is alive at once."""
+    limit = problem.limit
+    if problem.loads is not None:
+        return True
+    capped = limit.bytes is not None or limit.fraction is not None or limit.peak is not None
+    return not capped and (limit.rest is not None or limit.resident is not None)
+
+
 def _one(problem: Problem, engine: Policy, limits: Limits, progress: Progress | None) -> Decision:
     """Solve a problem without open options and check the answer."""
     began = time.perf_counter()
     budget = problem.limit.resolve(problem)
-    least = floor(problem)
+    apart = problem.loads is not None  # then the peak is of the late stage alone
+    least = Floor(0, None, ()) if apart else floor(problem)
     if budget < least.bytes:
         raise _refusal(budget, least, smallest_peak(problem))
     try:
         found = engine(problem, limits=limits, progress=progress)
     except Infeasible as error:
-        if budget >= LARGEST_BYTES:  # nothing caps the peak: it is about what crosses
+        # nothing caps the peak, or the policy saw to it: it is about what crosses
+        if budget >= LARGEST_BYTES or apart:
             raise
         known = error.min_bytes
         if known is None or known <= budget:
@@ -104,6 +123,7 @@ def _one(problem: Problem, engine: Policy, limits: Limits, progress: Progress | 
         budget_bytes=budget,
         bound_engine=found.bound_engine,
         status=found.status,
+        kept=found.kept,
     )
     if judgement.peak_bytes > budget or not _crossing_fits(problem, found):
         raise _refusal(budget, least, judgement.peak_bytes)
@@ -128,7 +148,7 @@ def _crossing_fits(problem: Problem, found: Decision) -> bool:
     rest, resident = problem.limit.rest, problem.limit.resident
     if rest is None and resident is None:
         return True
-    result = evaluate(problem, found.order)
+    result = evaluate(problem, found)
     fits = rest is None or result.crossing_bytes <= rest
     return fits and (resident is None or result.fast_crossing_bytes <= resident)
 

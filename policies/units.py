@@ -75,16 +75,23 @@ def parse_seconds(text: str | float) -> float:
     return float(number) * _DURATION[unit]
 
 
-def parse_rate(text: str) -> float:
-    """Read bytes per second: a number of bytes, with or without ``/s``.
+def parse_rate(text: str) -> tuple[float, float]:
+    """Read bytes per second, and a latency if one is added.
+
+    Returns:
+        Bytes per second, and seconds.
 
     Raises:
-        ValueError: no number, a negative number or an unknown unit.
+        ValueError: no rate, or an unknown unit.
 
-    >>> parse_rate("25GB/s"), parse_rate("1GiB")
-    (25000000000.0, 1073741824.0)
+    >>> parse_rate("2GB/s"), parse_rate("100MB/s+5ms")
+    ((2000000000.0, 0.0), (100000000.0, 0.005))
     """
-    return float(parse_bytes(text.strip().removesuffix("/s")))
+    rate, _, wait = text.partition("+")
+    size, slash, unit = rate.partition("/")
+    if not slash or unit.strip() != "s":
+        raise ValueError(f"not a rate: {text!r}; write for example 100MB/s or 2GB/s+1ms")
+    return float(parse_bytes(size)), parse_seconds(wait) if wait else 0.0
 
 
 def format_bytes(count: int) -> str:

@@ -202,7 +202,7 @@ def partial_eval(
 
     def stage(*args: Any, **kwargs: Any) -> Staged:
         traced = trace(f, args, kwargs)
-        is_known = _known_leaves(traced, known)
+        is_known = known_leaves(traced, known)
         n_constants = len(traced.constants)
         program = prepared(traced.program)
         unknown = [not k for k in is_known] + [False] * n_constants
@@ -214,7 +214,12 @@ def partial_eval(
     return stage
 
 
-def _known_leaves(traced: Traced, known: Sequence[str | int]) -> list[bool]:
+def known_leaves(traced: Traced, known: Sequence[str | int]) -> list[bool]:
+    """Tell per leaf of the arguments if it is known.
+
+    Raises:
+        ArgumentError: a name or position that is no argument.
+    """
     where = positions(traced.arguments)
     names = [path.split("[")[0].split(".")[0] for path in traced.in_paths]
     for k in known:

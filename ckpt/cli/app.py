@@ -13,6 +13,7 @@ from ckpt.cli.ops import ops
 from ckpt.cli.opt import opt
 from ckpt.cli.plan import plan
 from ckpt.cli.plugins import add, announce, plug_ins
+from ckpt.cli.stage import stage
 
 PLANNING, LOOKING, MACHINE = (
     Group(name, sort_key=i)
@@ -23,6 +24,7 @@ OWN = {
     "plan": (plan, PLANNING),
     "frontier": (frontier, PLANNING),
     "fit": (fit, PLANNING),
+    "stage": (stage, PLANNING),
     "inspect": (inspect, LOOKING),
     "opt": (opt, LOOKING),
     "ops": (ops, LOOKING),

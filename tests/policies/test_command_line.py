@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from policies import Infeasible, Limits
+from policies import Choice, Infeasible, Limits
 from policies.cli import main
 from policies.evaluate import evaluate, save_all_peak
 from policies.policy import policy_named
@@ -120,3 +120,50 @@ def test_one_instance_is_proved_infeasible():
         policy_named("greedy")(read_problem(path, budget="0.8x"), limits=Limits())
     assert caught.value.proved
     assert sum(size for _, size in caught.value.witness) == caught.value.lower_bound_bytes
+
+
+STAGES = {
+    "nodes": [
+        {"id": "data", "seconds": 1, "bytes": 1000, "effects": True, "at_hand": True},
+        {"id": "factor", "seconds": 9, "bytes": 800},
+        {"id": "alpha", "seconds": 2, "bytes": 16},
+        {"id": "mean", "seconds": 0.5, "bytes": 1, "stage": "unknown"},
+        {"id": "variance", "seconds": 0.5, "bytes": 1, "stage": "unknown"},
+    ],
+    "links": [
+        {"source": "data", "target": "factor"},
+        {"source": "factor", "target": "alpha"},
+        {"source": "alpha", "target": "mean"},
+        {"source": "factor", "target": "variance"},
+    ],
+}
+
+
+def test_solve_says_what_to_keep_between_two_stages(tmp_path, capsys):
+    path, out = tmp_path / "stages.json", tmp_path / "decision.json"
+    path.write_text(json.dumps(STAGES))
+    options = ["--calls", "100", "--rest", "500B", "--link", "1kB/s+10ms", "--json"]
+    assert main(["solve", str(path), *options, "--out", str(out)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["status"] == "optimal"
+    assert [one["values"] for one in found["kept"]] == [["alpha"]]
+    assert found["seconds"] == pytest.approx(12 + 0.026 + 100 * (1 + 9))
+    assert found["next_saves_seconds"] == [pytest.approx(900 - 0.81)] * 2
+    assert dict(decision_from_json(out.read_text()).kept) == {"alpha": Choice.SAVE}
+    assert main(["solve", str(path), "--calls", "100", "--rest", "64MB"]) == 0
+    table = capsys.readouterr().out
+    assert "2 of 2 that could be kept are" in table
+    assert "█" in table
+
+
+def test_solve_says_what_is_wrong_with_two_stages(tmp_path, capsys):
+    path = tmp_path / "stages.json"
+    path.write_text(json.dumps(STAGES))
+    for options, said in (
+        (["--calls", "nan"], "calls must be positive"),
+        (["--link", "fast"], "not a rate"),
+        (["--rest", "10 XB"], "unknown unit"),
+        (["--calls", "2", "--budget", "0.5x"], "give the budget in bytes"),
+    ):
+        assert main(["solve", str(path), *options]) == 2
+        assert said in capsys.readouterr().err

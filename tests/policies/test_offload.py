@@ -302,17 +302,17 @@ def test_a_stall_is_taken_where_nothing_else_fits_and_is_explained():
 def test_the_command_line_gives_or_changes_the_link(tmp_path, capsys):
     graph, out = tmp_path / "gap.json", tmp_path / "decision.json"
     graph.write_text(problem_to_json(replace(gap(), link=None)))
-    assert main(["solve", str(graph), "--latency", "10us"]) == 2
-    assert "--bandwidth" in capsys.readouterr().err
-    assert main(["solve", str(graph), "--bandwidth", "fast"]) == 2
+    assert main(["solve", str(graph), "--no-duplex"]) == 2
+    assert "--link" in capsys.readouterr().err
+    assert main(["solve", str(graph), "--link", "fast"]) == 2
     assert "not a number of bytes" in capsys.readouterr().err
-    link = ["--bandwidth", "8B/s", "--latency", "500ms", "--no-duplex"]
+    link = ["--link", "8B/s+500ms", "--no-duplex"]
     assert main(["solve", str(graph), *link, "--json", "--out", str(out)]) == 0
     figures = json.loads(capsys.readouterr().out)
     assert (figures["seconds"], figures["fetches"]) == (5.0, 1)
     assert decision_from_json(out.read_text()).order[1] == Store("a")
     graph.write_text(problem_to_json(gap()))
-    assert main(["solve", str(graph), "--bandwidth", "4B/s", "--json"]) == 0
+    assert main(["solve", str(graph), "--link", "4B/s", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["seconds"] == 5.0
 
 
