@@ -43,6 +43,12 @@ HEATS = (0.3, 1.0, 0.1, 3.0)
 COOL = 0.004
 """Last temperature of each annealing."""
 
+COOLINGS = 24
+"""How often the plan is looked at while an annealing cools down."""
+
+CHUNK = 500
+"""Steps after which the clock is looked at."""
+
 LONGER = 1.5
 """After each round of temperatures, annealing takes so many times longer."""
 
@@ -101,6 +107,7 @@ class _Engines:
         self.proof = StageRounds(problem, moments, [self.stage], best.limits.time_seconds)
         self.proof.finished = not self.rigorous
         self.starts: list[NDArray[np.int64]] = []
+        self.handed: list[tuple[NDArray[np.int64], str]] = []
 
     def start(self, warm: Sequence[NDArray[np.int64]]) -> None:
         """Make first plans."""
@@ -115,7 +122,9 @@ class _Engines:
         best, search = self.best, self.search
         stale = round_ = 0
         while not best.done() and (self.timed or stale < 2):
-            if not self.proof.finished and self._prove():
+            again = not self.proof.finished and self._prove()
+            self._use_handed()
+            if again and not self.proof.beside:
                 continue
             if best.sequence is None:
                 search.price *= 1.5
@@ -212,13 +221,14 @@ class _Engines:
             elif filled < 4:
                 filled += 1
                 self._try(start.pairs, "nested checkpoints")
-        best.work += 300.0 + 0.2 * best.problem.n
+        best.work += 20.0 + 0.2 * best.problem.n
         return over
 
     def _prove(self) -> bool:
-        """Begin a stage program or take its answer; tell whether to come back at once.
+        """Take the answer to a stage program if there is one, and begin the next.
 
-        The program's plan is a start for the search.
+        Returns:
+            Whether to come back at once.
         """
         best, proof = self.best, self.proof
         engine = proof.engine
@@ -239,26 +249,41 @@ class _Engines:
             return True
         best.prove(solution.seconds, engine)
         if solution.pairs is not None:
-            self._try(solution.pairs, engine)
-            if best.sequence is not None:
-                self.search.start(self.search.best_pairs())
-        return self.timed and not proof.beside
+            self.handed.append((solution.pairs, engine))
+        return self.timed
+
+    def _use_handed(self) -> None:
+        """Start from the plans of the stage programs; go on from the best plan, if there is one."""
+        for pairs, engine in self.handed:
+            self._try(pairs, engine)
+        if self.handed and self.best.sequence is not None:
+            self.search.start(self.search.best_pairs())
+        self.handed.clear()
 
     def _anneal(self, heat: float, longer: float) -> None:
-        """Anneal once from the current plan."""
+        """Anneal once from the current plan, for so much time, or for so many steps."""
         best, search = self.best, self.search
         n = best.problem.n
+        limit = best.limits.time_seconds
         per_unit = 120_000.0 / (1000.0 + n)
-        rounds = 24
-        work = (400.0 + n if self.timed else 150.0 + 0.4 * n) * longer
-        steps = max(100, int(min(best.left() * 1000.0, work) * per_unit / rounds))
-        factor = (COOL / heat) ** (1.0 / rounds)
-        for r in range(rounds):
-            if self.timed and best.left() <= 0:
-                break
-            search.run(steps, heat * factor**r, heat * factor ** (r + 1))
+        share = 0.15 + 0.0004 * n if limit is None else max(0.2 + 0.0005 * n, 0.06 * limit)
+        share = min(share * longer, max(0.0, best.left())) / COOLINGS
+        steps = max(4, int(1000.0 * share * per_unit))
+        factor = (COOL / heat) ** (1.0 / COOLINGS)
+        for r in range(COOLINGS):
+            until = best.elapsed + share
+            todo = steps
+            # a step takes the longer the more is over budget: with a time limit the clock decides
+            while todo > 0 and not (limit is not None and best.elapsed >= until):
+                chunk = min(todo, CHUNK) if limit is None else CHUNK
+                search.run(chunk, heat * factor**r, heat * factor ** (r + 1))
+                todo -= chunk if limit is None else 0
             best.work += steps / per_unit
             self._take("recompute sets")
+            if self.proof.beside and not self.proof.finished:
+                self._prove()
+            if best.done():
+                break
         search.fill()
         if search.best_seconds < np.inf:
             self._try(search.best_pairs(), "recompute sets")

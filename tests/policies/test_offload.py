@@ -305,7 +305,7 @@ def test_the_command_line_gives_or_changes_the_link(tmp_path, capsys):
     assert main(["solve", str(graph), "--no-duplex"]) == 2
     assert "--link" in capsys.readouterr().err
     assert main(["solve", str(graph), "--link", "fast"]) == 2
-    assert "not a number of bytes" in capsys.readouterr().err
+    assert "not a rate" in capsys.readouterr().err
     link = ["--link", "8B/s+500ms", "--no-duplex"]
     assert main(["solve", str(graph), *link, "--json", "--out", str(out)]) == 0
     figures = json.loads(capsys.readouterr().out)
