@@ -33,6 +33,7 @@ from policies import (
 from policies.greedy import smallest_peak
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
+from policies.unheard import unheard
 from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
 from policies.worth import ValueWorth, Worth, worth
 
@@ -69,6 +70,7 @@ __all__ = [
     "running_order",
     "solve",
     "stages_of",
+    "unheard",
     "worth",
 ]
 

@@ -23,6 +23,7 @@ from policies.policy import Limits, Progress, Step
 from policies.problem import Link
 from policies.serialize import decision_to_json, read_problem, schedule_to_json
 from policies.solve import solve as solve_problem
+from policies.unheard import unheard
 from policies.units import format_bytes, format_seconds, parse_rate, parse_seconds
 
 if TYPE_CHECKING:
@@ -444,7 +445,8 @@ def _progress() -> Generator[Progress, None, None]:
             console.print(", ".join(parts))
 
     try:
-        yield tell
+        with unheard():
+            yield tell
     finally:
         status.stop()
 

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -53,14 +53,13 @@ class News:
 
 @contextmanager
 def news(what: str) -> Generator[News]:
-    """Show progress while a block runs."""
+    """Show progress while a block runs; what solvers print themselves stays off stdout."""
+    from ckpt.choice import unheard
+
     console = Console(stderr=True)
-    if not console.is_terminal:
-        said = News(None)
-        said.task(what)
-        yield said
-        return
-    with console.status(what) as status:
-        said = News(status)
+    with ExitStack() as stack:
+        stack.enter_context(unheard())
+        terminal = console.is_terminal
+        said = News(stack.enter_context(console.status(what)) if terminal else None)
         said.task(what)
         yield said
