@@ -121,7 +121,7 @@ def machine_of(problem: Problem, compact: Compact) -> Machine:
 
 
 @njit(cache=True)
-def _enter(queue: Any, head: int, tail: int, busy: Any, stay: int) -> int:
+def _enter(queue: Any, head: int, tail: int, busy: Any, stay: Any) -> int:
     """Put a fast copy that is under way into the queue of those that leave, soonest first."""
     place = tail
     while place > head and busy[queue[place - 1]] > busy[stay]:

@@ -51,7 +51,7 @@ def _runs(n: int, pairs: Any) -> Any:
 
 @njit(cache=True)
 def _note(  # noqa: PLR0917
-    gaps: Any, count: int, value: int, before: int, after: int, instance: int, marked: bool
+    gaps: Any, count: int, value: Any, before: Any, after: int, instance: Any, marked: Any
 ) -> int:
     """Write one row of gaps."""
     gaps[count, 0], gaps[count, 1], gaps[count, 2] = value, before, after
