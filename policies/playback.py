@@ -8,7 +8,6 @@ waits for them, and says before which event it waited for which value.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -122,6 +121,17 @@ def machine_of(problem: Problem, compact: Compact) -> Machine:
 
 
 @njit(cache=True)
+def _enter(queue: Any, head: int, tail: int, busy: Any, stay: Any) -> int:
+    """Put a fast copy that is under way into the queue of those that leave, soonest first."""
+    place = tail
+    while place > head and busy[queue[place - 1]] > busy[stay]:
+        queue[place] = queue[place - 1]
+        place -= 1
+    queue[place] = stay
+    return tail + 1
+
+
+@njit(cache=True)
 def play_codes(m: Any, codes: Any, wait: bool, memory: Any, waits: Any) -> Any:
     """Play rows (kind, task or value).
 
@@ -181,15 +191,15 @@ def play_codes(m: Any, codes: Any, wait: bool, memory: Any, waits: Any) -> Any:
     stored = np.zeros(m.value_bytes.size, np.float64)
     clock = stall = early = out_free = back_free = 0.0
     made = live = peak = excess = waited = 0
-    leaving: Any = [(0.0, 0)]
-    leaving.pop()
+    leaving = np.empty(stays, np.int64)
+    head = tail = 0
     for p in range(length):
         kind, what = codes[p, 0], codes[p, 1]
         if p == late_from:
             early = clock
-        while len(leaving) > 0 and leaving[0][0] <= clock:
-            _, i = heapq.heappop(leaving)
-            live -= m.value_bytes[owner[i]]
+        while head < tail and busy[leaving[head]] <= clock:
+            live -= m.value_bytes[owner[leaving[head]]]
+            head += 1
         if kind in (RUN, FETCH):
             if kind == RUN:
                 more = m.workspace[what]
@@ -200,17 +210,17 @@ def play_codes(m: Any, codes: Any, wait: bool, memory: Any, waits: Any) -> Any:
                     more -= m.overwrite[what]
             else:
                 more = m.value_bytes[what]
-            while wait and live + more > m.budget and len(leaving) > 0:
-                until, i = leaving[0]
+            while wait and live + more > m.budget and head < tail:
+                i = leaving[head]
                 if latest[owner[i]] != i:  # a newer copy stands in its place: none to free
                     break
-                stall += until - clock
-                clock = until
+                stall += busy[i] - clock
+                clock = busy[i]
                 waits[waited, 0], waits[waited, 1] = p, owner[i]
                 waited += 1
-                while len(leaving) > 0 and leaving[0][0] <= clock:
-                    _, i = heapq.heappop(leaving)
-                    live -= m.value_bytes[owner[i]]
+                while head < tail and busy[leaving[head]] <= clock:
+                    live -= m.value_bytes[owner[leaving[head]]]
+                    head += 1
             memory[p] = live + more
             peak = max(peak, live + more)
             excess += max(0, live + more - m.budget)
@@ -241,7 +251,7 @@ def play_codes(m: Any, codes: Any, wait: bool, memory: Any, waits: Any) -> Any:
             if last[i] == p and here[i]:
                 here[i] = False
                 if busy[i] > clock:
-                    heapq.heappush(leaving, (busy[i], i))
+                    tail = _enter(leaving, head, tail, busy, i)
                 else:
                     live -= m.value_bytes[what]
             continue
@@ -256,7 +266,7 @@ def play_codes(m: Any, codes: Any, wait: bool, memory: Any, waits: Any) -> Any:
             if last[i] == p and here[i]:
                 here[i] = False
                 if busy[i] > clock:
-                    heapq.heappush(leaving, (busy[i], i))
+                    tail = _enter(leaving, head, tail, busy, i)
                 else:
                     live -= m.value_bytes[v]
         for v in range(m.made_start[what], m.made_start[what + 1]):

@@ -50,6 +50,37 @@ def _runs(n: int, pairs: Any) -> Any:
 
 
 @njit(cache=True)
+def _note(  # noqa: PLR0917
+    gaps: Any, count: int, value: Any, before: Any, after: int, instance: Any, marked: Any
+) -> int:
+    """Write one row of gaps."""
+    gaps[count, 0], gaps[count, 1], gaps[count, 2] = value, before, after
+    gaps[count, 3] = instance
+    gaps[count, 4] = 1 if marked else 0
+    return count + 1
+
+
+@njit(cache=True)
+def _add_up(change: Any) -> None:
+    """Turn changes into sums, in place."""
+    for p in range(1, len(change)):
+        change[p] += change[p - 1]
+
+
+@njit(cache=True)
+def _first_at(clock: Any, seconds: float) -> int:
+    """Give the first position that begins no earlier than so many seconds."""
+    low, high = 0, len(clock)
+    while low < high:
+        middle = (low + high) // 2
+        if clock[middle] < seconds:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
 def _gaps(m: Any, run: Any, stage: Any, marks: Any) -> Any:
     """Find the gaps that might be offloaded, and the memory of everything else.
 
@@ -70,8 +101,14 @@ def _gaps(m: Any, run: Any, stage: Any, marks: Any) -> Any:
     before = np.full(values, -1, np.int64)
     born = np.full(values, -1, np.int64)
     instance = np.full(values, -1, np.int64)
-    pointer = np.searchsorted(marks[:, 0], np.arange(values + 1))
-    stop = pointer[1:].copy()
+    stop = np.zeros(values, np.int64)  # of the marks of each value
+    pointer = np.zeros(values, np.int64)
+    k = 0
+    for v in range(values):
+        pointer[v] = k
+        while k < len(marks) and marks[k, 0] == v:
+            k += 1
+        stop[v] = k
     for p in range(length):
         t = run[p]
         for r in range(m.read_start[t], m.read_start[t + 1]):
@@ -87,8 +124,7 @@ def _gaps(m: Any, run: Any, stage: Any, marks: Any) -> Any:
                     k += 1
                 pointer[v] = k
                 marked = k < stop[v] and marks[k, 1] <= stage[p]
-                gaps[count] = np.array([v, q, p, instance[v], marked])
-                count += 1
+                count = _note(gaps, count, v, q, p, instance[v], marked)
             else:
                 change[q + 1] += size
                 change[p] -= size
@@ -114,15 +150,15 @@ def _gaps(m: Any, run: Any, stage: Any, marks: Any) -> Any:
                 k = pointer[v]
                 while k < stop[v] and marks[k, 1] <= stage[q]:
                     k += 1
-                gaps[count] = np.array([v, q, length, instance[v], k < stop[v]])
-                count += 1
+                count = _note(gaps, count, v, q, length, instance[v], k < stop[v])
                 change[length] += m.value_bytes[v]
             else:
                 change[q + 1] += m.value_bytes[v]
         elif q >= 0 and q != born[v] and m.overwrite_value[run[q]] == v:
             change[q] -= m.overwrite[run[q]]
             change[q + 1] += m.overwrite[run[q]]
-    return gaps[:count], np.cumsum(change[: length + 1]), first_made
+    _add_up(change)
+    return gaps[:count], change[: length + 1], first_made
 
 
 @njit(cache=True)
@@ -216,14 +252,15 @@ def _order(m: Any, pairs: Any, marks: Any, wait: bool) -> Any:
         q, p = gaps[g, 1], gaps[g, 2]
         gone = p
         if gaps[g, 4]:
-            gone = min(p, max(q + 1, np.searchsorted(clock, end[gaps[g, 3]])))
+            gone = min(p, max(q + 1, _first_at(clock, end[gaps[g, 3]])))
             if gone == p and wait:
                 gone = q + 1
             if gone < p:
                 leave[g] = gone
         change[q + 1] += size
         change[gone] -= size
-    memory = memory + np.cumsum(change)
+    _add_up(change)
+    memory = memory + change
     fetch = _fetches(m, clock, gaps, memory, leave)
     stored = np.zeros(first_made[length], np.bool_)
     copies = 0
