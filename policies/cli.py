@@ -123,7 +123,7 @@ def solve(
 def frontier(
     graph: Path,
     *,
-    budgets: int = 18,
+    points: int = 18,
     lowest: float = 0.1,
     order: Literal["fixed", "free"] = "fixed",
     link: str | None = None,
@@ -138,7 +138,7 @@ def frontier(
 
     Args:
         graph: JSON file.
-        budgets: how many, evenly spaced up to 0.95 of the no-recomputation peak.
+        points: how many budgets, evenly spaced up to 0.95 of the no-recomputation peak.
         lowest: the first of them, as a part of that peak.
         order: keep the first executions in the order of the file, or choose the order too.
         link: bandwidth of the link to slow memory in each direction, and what it adds to every
@@ -155,26 +155,26 @@ def frontier(
         0, or 2 if something is wrong with the input.
     """
     try:
-        if budgets < 1 or not 0 < lowest <= 0.95:
-            raise InvalidProblem("budgets must be at least 1 and lowest in (0, 0.95]")
+        if points < 1 or not 0 < lowest <= 0.95:
+            raise InvalidProblem("points must be at least 1 and lowest in (0, 0.95]")
         problem = _linked(read_problem(graph, order=order), link, duplex=duplex)
         limits = _limits(time_limit, work, seed)
-        step = (0.95 - lowest) / max(1, budgets - 1)
-        fractions = [0.95 - step * index for index in range(budgets)]
+        step = (0.95 - lowest) / max(1, points - 1)
+        fractions = [0.95 - step * index for index in range(points)]
         with _progress() as progress:
-            points = _sweep(problem, fractions, limits, progress)
+            curve = _sweep(problem, fractions, limits, progress)
         if out is not None:
-            _draw(points, out)
+            _draw(curve, out)
     except (PolicyError, ValueError, OSError) as error:
         return _wrong(error)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")
         return INTERRUPTED
     if json:
-        rows = [{"fraction": fraction, **figures(found)} for fraction, found in points]
+        rows = [{"fraction": fraction, **figures(found)} for fraction, found in curve]
         _print(rows)
     else:
-        Console().print(_curve(points))
+        Console().print(_curve(curve))
     return 0
 
 

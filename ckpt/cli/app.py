@@ -12,7 +12,7 @@ from ckpt.cli.inspect import inspect
 from ckpt.cli.ops import ops
 from ckpt.cli.opt import opt
 from ckpt.cli.plan import plan
-from ckpt.cli.plugins import add, announce, plug_ins
+from ckpt.cli.plugins import add, announce, other_command, plug_ins
 from ckpt.cli.stage import stage
 
 PLANNING, LOOKING, MACHINE = (
@@ -31,6 +31,9 @@ OWN = {
     "doctor": (doctor, MACHINE),
 }
 """Our commands with their groups on the help page, in order."""
+
+GRAPH = ".json"
+"""A first argument with this ending is a dataflow graph, which is for the planner's command."""
 
 
 def version() -> str:
@@ -84,6 +87,8 @@ def run(tokens: Sequence[str]) -> int:
     bug, and keeps its traceback.
     """
     try:
+        if tokens and tokens[0] in OWN and any(t.endswith(GRAPH) for t in tokens[1:2]):
+            return other_command(tokens[0], tokens[1:])
         result = with_plug_ins(make_app(), tokens)(tokens, result_action="return_value")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -25,14 +25,14 @@ def frontier(
     out: Path | None = None,
     no_grad: bool = False,
     json: Annotated[bool, Parameter(name="--json")] = False,
-) -> int | None:
+) -> None:
     """Plan for a range of budgets: peak bytes against seconds, with certified bounds.
 
-    The curve is that of --policy; other policies stand beside it. A file of a dataflow graph,
-    GRAPH.json, is handed to the planner's own command of this name.
+    The curve is that of --policy; other policies stand beside it. For a dataflow graph there is a
+    command of the same name with options of its own: `ckpt frontier GRAPH.json --help`.
 
     Args:
-        model: a YAML model configuration, a file.ir, file.py:function, or GRAPH.json.
+        model: a YAML model configuration, a file.ir, or file.py:function.
         budgets: separated by commas, such as 0.8x,0.6x,64MiB; by default --points of them, from
             the smallest feasible one to the save-all peak.
         points: how many budgets there are by default.
@@ -44,14 +44,6 @@ def frontier(
         no_grad: plan the function itself, without its gradient.
         json: print the points as JSON instead of a table.
     """
-    if model.endswith(".json"):
-        if budgets or policies or reserve or no_grad:
-            raise FrontierError(
-                f"{model} is a dataflow graph: it takes --points, --work, --time-limit, --out and "
-                "--json; for more, `ckpt solve` plans one budget at a time"
-            )
-        return _graph(model, points, planning, out, json=json)
-
     import json as text
 
     from ckpt.cli.files import ready_for, write_with
@@ -75,7 +67,6 @@ def frontier(
         drawn = draw(found, told.policy)
         write_with(out, lambda path: figure.save(drawn, path))
     print(text.dumps(to_json(found), indent=1) if json else to_table(found))
-    return None
 
 
 def listed(text: str | None) -> list[str]:
@@ -85,20 +76,3 @@ def listed(text: str | None) -> list[str]:
     ['0.8x', '64MiB']
     """
     return [item.strip() for item in (text or "").split(",") if item.strip()]
-
-
-def _graph(
-    file: str, points: int, planning: Planning | None, out: Path | None, *, json: bool
-) -> int:
-    """Hand over to the command of the same name that reads graph files."""
-    from ckpt.cli.plugins import other_command
-
-    told = planning or Planning()
-    tokens = [file, "--budgets", str(points)]
-    if told.work is not None:
-        tokens += ["--work", str(told.work)]
-    if told.time_limit is not None:
-        tokens += ["--time-limit", f"{told.time_limit}s"]
-    if out:
-        tokens += ["--out", str(out)]
-    return other_command("frontier", [*tokens, "--json"] if json else tokens)

@@ -75,10 +75,16 @@ def test_a_graph_file_is_handed_over(ckpt_, program, tmp_path):
     assert len(json.loads(out)) >= 1
 
 
-def test_a_graph_file_takes_no_options_of_models(ckpt_):
-    code, _, err = ckpt_("frontier", "graph.json", "--budgets", "1MiB")
-    assert code == 1
-    assert "is a dataflow graph" in err
+def test_a_graph_file_takes_the_options_of_the_planner(ckpt_, program, tmp_path):
+    graph = tmp_path / "graph.json"
+    assert ckpt_("inspect", program, "--at", "graph", "--out", graph).code == 0
+    options = ["--points", "1", "--lowest", "0.9", "--link", "1GB/s+1us", "--seed", "1", "--json"]
+    code, out, _ = ckpt_("frontier", graph, *options)
+    assert code == 0
+    assert len(json.loads(out)) == 1
+    code, _, err = ckpt_("frontier", graph, "--link", "fast")
+    assert code == 2
+    assert "not a rate" in err
 
 
 def test_without_matplotlib_nothing_is_planned_in_vain(ckpt_, net, tmp_path, monkeypatch):
