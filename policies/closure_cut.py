@@ -118,9 +118,6 @@ class ClosureCut:
         """Give what keeping each item costs at prices of bytes (s/B), and whether to stay resident.
 
         Of a group each item is priced for itself, but all stay or none.
-
-        >>> ClosureCut.price.__name__
-        'price'
         """
         stages = self.stages
         save = self.save + rest * stages.rest_bytes + resident * stages.resident_bytes
@@ -211,27 +208,15 @@ class ClosureCut:
         )
 
     def running(self, corner: Corner) -> list[int]:
-        """Give the tasks that run again in every call.
-
-        >>> ClosureCut.running.__name__
-        'running'
-        """
+        """Give the tasks that run again in every call."""
         return np.flatnonzero(self._walk(corner.kept)[1]).tolist()
 
     def reads(self, corner: Corner) -> NDArray[np.bool_]:
-        """Tell per item if it is read in the unknown stage.
-
-        >>> ClosureCut.reads.__name__
-        'reads'
-        """
+        """Tell per item if it is read in the unknown stage."""
         return self._walk(corner.kept)[2]
 
     def without(self, corner: Corner, task: int) -> Corner:
-        """Give a kept set with whatever is read of one task kept as well.
-
-        >>> ClosureCut.without.__name__
-        'without'
-        """
+        """Give a kept set with whatever is read of one task kept as well."""
         _, _, used = self._walk(corner.kept)
         mine = (self.stages.compact.value_task == task) & used & ~self.stages.free
         stays = np.where(corner.kept, corner.saved, self.stays)
@@ -256,11 +241,7 @@ class ClosureCut:
         return wrong, again, used
 
     def tied(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Give a kept set with the rest of every group that it touches.
-
-        >>> ClosureCut.tied.__name__
-        'tied'
-        """
+        """Give a kept set with the rest of every group that it touches."""
         tie = self.stages.tie
         groups = np.unique(tie[kept & (tie >= 0)])
         return kept | np.isin(tie, groups) if groups.size else kept

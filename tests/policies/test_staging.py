@@ -407,6 +407,37 @@ def test_a_deadline_never_loses_the_best_plan():
     assert quick.bound_seconds <= slow.seconds * (1 + 1e-9)
 
 
+@settings(max_examples=40, deadline=None)
+@given(SEEDS)
+def test_the_peak_of_a_call_is_what_its_definition_says(seed):
+    problem = two_stages(seed, loads=random.Random(seed).choice(["once", "every_call"]))
+    graph = problem.graph
+    try:
+        found = solve(problem)
+    except InvalidProblem:
+        return
+    values = {v.name: v for task in graph for v in problem.values(task)}
+    runs = found.order[len([t for t in graph if graph.nodes[t]["stage"] == "known"]) :]
+
+    def reads(task):
+        return {n for u in graph.predecessors(task) for n in graph.edges[u, task]["reads"]}
+
+    assume(set(found.kept) <= {name for task in runs for name in reads(task)})
+
+    def alive(name, p):
+        read = [q for q, task in enumerate(runs) if name in reads(task)]
+        if name in found.kept:
+            stays = found.kept[name] is SAVE
+            return stays or read[0] <= p <= read[-1]
+        if problem.owner[name] not in runs:
+            return values[name].at_hand
+        born = runs.index(problem.owner[name])
+        return born <= p <= max([born, *read])
+
+    peaks = [sum(v.bytes for name, v in values.items() if alive(name, p)) for p in range(len(runs))]
+    assert found.peak_bytes == max(peaks)
+
+
 def test_a_cap_on_the_peak_of_a_call_is_met_by_another_order_or_another_kept_set():
     graph = nx.DiGraph()
     graph.add_node("x", seconds=0, bytes=4, effects=True, at_hand=True)
