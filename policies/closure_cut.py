@@ -30,6 +30,9 @@ _BITS = 40
 _DEAR = 1 << 43
 _HARD = 1 << 48
 
+LARGEST_SCALE = 1e300
+"""Units per second, however short all seconds are."""
+
 
 @dataclass(frozen=True, eq=False)
 class Corner:
@@ -89,7 +92,7 @@ class ClosureCut:
         total = float(self.again_seconds[known].sum() + base[known[compact.value_task]].sum())
         needs = int(stages.need.sum())
         bits = _BITS - max(0, needs.bit_length() - 14)
-        self._scale = (1 << bits) / total if total > 0 else 1.0
+        self._scale = min((1 << bits) / total, LARGEST_SCALE) if total > 0 else 1.0
         n, count = compact.n, len(stages.items)
         source, sink = count + n, count + n + 1
         items = np.flatnonzero(known[compact.value_task])

@@ -527,6 +527,24 @@ def test_no_rule_of_thumb_is_better(seed):
         assert evaluate(problem, found).crossing_bytes <= 20
 
 
+def test_graphs_and_costs_at_the_edge():
+    for loads in ("once", "every_call", None):
+        nothing = solve(Problem(nx.DiGraph(), loads=loads), "staging")
+        assert (nothing.order, nothing.peak_bytes, nothing.seconds) == ((), 0, 0)
+    graph = nx.DiGraph()
+    graph.add_node("known", seconds=1, bytes=1 << 60, must_live=True)
+    alone = solve(Problem(graph, loads="once", calls=3))
+    assert (alone.order, alone.peak_bytes, alone.kept) == (("known",), 0, {})
+    graph.add_node("late", seconds=0, bytes=0, stage="unknown")
+    graph.add_edge("known", "late")
+    for seconds in (0.0, 1e-300, 1e300):
+        graph.nodes["known"]["seconds"] = seconds
+        for rest in (None, 0, 1 << 60):
+            found = solve(Problem(graph, Budget(rest=rest), calls=1e6, loads="once"))
+            again = 1 if rest == 0 else 0
+            assert found.seconds == pytest.approx(seconds * (1 + 1e6 * again), abs=0)
+
+
 def test_a_relative_budget_means_nothing_with_stages_apart():
     graph = nx.DiGraph()
     graph.add_node("a", seconds=1, bytes=4)
