@@ -170,11 +170,11 @@ class Query:
     off_percent: float
 
 
-def dask_queries(rows: int, chunks: int, steps: int, clock: Any, repeats: int = 3) -> list[Query]:
+def dask_queries(rows: int, chunks: int, steps: int, clock: Any, repeats: int = 5) -> list[Query]:
     """Plan and measure the centring example between holding the mean alone and all chunks."""
     import dask.array as da
 
-    from policies.adapters.dask_graph import apply, measure, problem
+    from policies.adapters.dask_graph import Profile, apply, measure, problem, typical
 
     source = da.random.RandomState(0).normal(10, 1, size=(rows, 10), chunks=(rows // chunks, 10))
     centred = source - source.mean(axis=0)
@@ -186,40 +186,38 @@ def dask_queries(rows: int, chunks: int, steps: int, clock: Any, repeats: int = 
     first = measure(example, repeats=repeats, clock=clock)
     mean_only = 10 * 8
     whole = problem([example], [late], first, calls=5)
-    (lean,) = apply(solve(whole.with_budget(Budget(rest=mean_only))), [centred])
-    second = measure(query(lean, 1.5), repeats=repeats, clock=clock, before=first)
-    whole = problem([example], [late], second, calls=5)
-    everything = keeping(whole, solve(whole).kept or {}).rest_bytes
-    planned: list[tuple[int, Any, Any, float]] = []
+    most = solve(whole)
+    everything = keeping(whole, most.kept or {}).rest_bytes
+    planned: list[tuple[int, Any, Any]] = []
     for step in range(steps + 1):
         memory = mean_only + everything * step // steps
-        capped = whole.with_budget(Budget(rest=memory))
-        decision = solve(capped)
-        bill = keeping(capped, decision.kept or {})
+        decision = solve(whole.with_budget(Budget(rest=memory)))
         (held,) = apply(decision, [centred])
-        planned.append((memory, bill, (decision, held), bill.late_seconds))
+        planned.append((memory, decision.kept or {}, held))
+    ends = (planned[0][2], planned[-1][2])
     seen: dict[int, list[float]] = defaultdict(list)
+    profiles: list[Profile] = []
     answers: set[int] = set()
     for _ in range(repeats):  # in turns, so that what disturbs the machine disturbs all alike
-        for memory, _, (_, held), _ in planned:
+        profiles += [measure(query(held, 1.5), repeats=1, clock=clock) for held in ends]
+        for memory, _, held in planned:
             asked = query(held, 1.5)
             began = clock()
             answer = asked.compute(scheduler="synchronous", optimize_graph=False)
             seen[memory].append(clock() - began)
             answers.add(int(answer))
+    # what a task costs in a query, where tasks ran again; else what it cost at first
+    costs = first.updated(typical(*profiles))
+    priced = problem([example], [late], costs, calls=5)
     if len(answers) != 1:
         raise AssertionError(f"plans changed the answer: {answers}")
-    return [
-        Query(
-            memory,
-            bill.rest_bytes,
-            len(decision.kept),
-            predicted,
-            statistics.median(seen[memory]),
-            _above(statistics.median(seen[memory]), predicted),
-        )
-        for memory, bill, (decision, _), predicted in planned
-    ]
+    found: list[Query] = []
+    for memory, kept, _ in planned:
+        bill = keeping(priced, kept)
+        measured = statistics.median(seen[memory])
+        off = _above(measured, bill.late_seconds)
+        found.append(Query(memory, bill.rest_bytes, len(kept), bill.late_seconds, measured, off))
+    return found
 
 
 def dask_table(found: list[Query]) -> Table:

@@ -32,7 +32,8 @@ class Budget:
         rest: cap on the bytes of all values that cross from the known to the unknown stage,
             wherever they are kept.
         resident: cap on those of them that stay in fast memory.
-        peak: a second cap in bytes on the true peak; the smaller of the two holds.
+        peak: a second cap in bytes on the true peak; the smaller of the two holds.  When stages run
+            apart (``Problem.loads``) peaks are of the unknown stage alone.
 
     >>> Budget.of("64MiB").bytes, Budget.of(1000).bytes, Budget(fraction=0.8).fraction
     (67108864, 1000, 0.8)

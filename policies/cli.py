@@ -230,8 +230,15 @@ def figures(found: Decision | Infeasible) -> dict[str, object]:
 def kept_figures(decision: Decision, problem: Problem) -> dict[str, object]:
     """Give the figures that ``--json`` prints of a plan for two stages.
 
-    >>> kept_figures.__name__
-    'kept_figures'
+    >>> import networkx as nx
+    >>> from policies.problem import Problem
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=3, bytes=8)
+    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
+    >>> graph.add_edge("a", "b")
+    >>> problem = Problem(graph, calls=5, loads="once")
+    >>> kept_figures(solve_problem(problem), problem)["kept"][0]["saves_seconds_per_call"]
+    3.0
     """
     from policies.keeping import keeping
     from policies.worth import worth

@@ -30,6 +30,9 @@ _BITS = 40
 _DEAR = 1 << 43
 _HARD = 1 << 48
 
+LARGEST_SCALE = 1e300
+"""Units per second, however short all seconds are."""
+
 
 @dataclass(frozen=True, eq=False)
 class Corner:
@@ -89,7 +92,7 @@ class ClosureCut:
         total = float(self.again_seconds[known].sum() + base[known[compact.value_task]].sum())
         needs = int(stages.need.sum())
         bits = _BITS - max(0, needs.bit_length() - 14)
-        self._scale = (1 << bits) / total if total > 0 else 1.0
+        self._scale = min((1 << bits) / total, LARGEST_SCALE) if total > 0 else 1.0
         n, count = compact.n, len(stages.items)
         source, sink = count + n, count + n + 1
         items = np.flatnonzero(known[compact.value_task])
@@ -118,9 +121,6 @@ class ClosureCut:
         """Give what keeping each item costs at prices of bytes (s/B), and whether to stay resident.
 
         Of a group each item is priced for itself, but all stay or none.
-
-        >>> ClosureCut.price.__name__
-        'price'
         """
         stages = self.stages
         save = self.save + rest * stages.rest_bytes + resident * stages.resident_bytes
@@ -211,27 +211,15 @@ class ClosureCut:
         )
 
     def running(self, corner: Corner) -> list[int]:
-        """Give the tasks that run again in every call.
-
-        >>> ClosureCut.running.__name__
-        'running'
-        """
+        """Give the tasks that run again in every call."""
         return np.flatnonzero(self._walk(corner.kept)[1]).tolist()
 
     def reads(self, corner: Corner) -> NDArray[np.bool_]:
-        """Tell per item if it is read in the unknown stage.
-
-        >>> ClosureCut.reads.__name__
-        'reads'
-        """
+        """Tell per item if it is read in the unknown stage."""
         return self._walk(corner.kept)[2]
 
     def without(self, corner: Corner, task: int) -> Corner:
-        """Give a kept set with whatever is read of one task kept as well.
-
-        >>> ClosureCut.without.__name__
-        'without'
-        """
+        """Give a kept set with whatever is read of one task kept as well."""
         _, _, used = self._walk(corner.kept)
         mine = (self.stages.compact.value_task == task) & used & ~self.stages.free
         stays = np.where(corner.kept, corner.saved, self.stays)
@@ -256,11 +244,7 @@ class ClosureCut:
         return wrong, again, used
 
     def tied(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Give a kept set with the rest of every group that it touches.
-
-        >>> ClosureCut.tied.__name__
-        'tied'
-        """
+        """Give a kept set with the rest of every group that it touches."""
         tie = self.stages.tie
         groups = np.unique(tie[kept & (tie >= 0)])
         return kept | np.isin(tie, groups) if groups.size else kept

@@ -44,8 +44,9 @@ class Evaluation:
     """What an order costs.
 
     Attributes:
-        peak_bytes: most bytes alive at once, reserved bytes included.
-        seconds: of all runs and stalls; those of the late part count ``calls`` times.
+        peak_bytes: most bytes alive at once, reserved bytes included; when stages run apart, in the
+            late part, with what was kept for it.
+        seconds: of all runs, stalls and loads; those of the late part count ``calls`` times.
         argmax: position of the order at which the peak is reached first; -1 in an empty order.
         live: ``(value, bytes)`` alive there, own outputs of the task included.
         workspace_bytes: of the task that runs there.

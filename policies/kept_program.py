@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
-from policies.closure_cut import ClosureCut, Corner
+from policies.closure_cut import LARGEST_SCALE, ClosureCut, Corner
 from policies.keeping import walk
 
 __all__ = ["Answer", "best_kept"]
@@ -149,7 +149,8 @@ class _Program:
         terms += [(x, float(cut.save[i])) for i, x in self.save.items()]
         terms += [(x, float(cut.offload[i])) for i, x in self.away.items()]
         total = sum(seconds for _, seconds in terms)
-        self.scale = (1 << _SECONDS_BITS) / total if total > 0 else 1.0
+        scale = (1 << _SECONDS_BITS) / total if total > 0 else 1.0
+        self.scale = min(scale, LARGEST_SCALE)
         # rounded down, so that bounds stay bounds
         weights = [int(seconds * self.scale) for _, seconds in terms]
         self.model.minimize(cp_model.LinearExpr.weighted_sum([x for x, _ in terms], weights))

@@ -41,8 +41,16 @@ class Dual:
 def fits(corner: Corner, rest: int | None, resident: int | None) -> bool:
     """Tell if a kept set is complete and within the caps.
 
-    >>> fits.__name__
-    'fits'
+    >>> import networkx as nx
+    >>> from policies.keeping import two_stages
+    >>> from policies.problem import Problem
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=3, bytes=8)
+    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
+    >>> graph.add_edge("a", "b")
+    >>> kept = ClosureCut(two_stages(Problem(graph)), 2).solve()
+    >>> fits(kept, 8, None), fits(kept, 8, 7)
+    (True, False)
     """
     return (
         corner.feasible

@@ -33,6 +33,12 @@ from policies.problem import Choice, Problem
 
 __all__ = ["kept_of", "order_of", "staging", "within_peak"]
 
+ROUNDING = 1e-8
+"""Proofs count in units of 2^-40 of the sum of all costs, each rounded down."""
+
+PROVING = 0.85
+"""Part of a deadline by which the search ends: the plan has to be written down and judged."""
+
 
 @dataclass(slots=True)
 class _Best:
@@ -55,8 +61,8 @@ class _Best:
 
     @property
     def met(self) -> bool:
-        """Whether the bound is met."""
-        return self.corner is not None and self.corner.seconds <= self.bound * (1 + SLACK)
+        """Whether the bound is met, but for the rounding of costs to integers in its proof."""
+        return self.corner is not None and self.corner.seconds <= self.bound * (1 + ROUNDING)
 
 
 @register("staging")
@@ -112,7 +118,7 @@ def staging(problem: Problem, *, limits: Limits, progress: Progress | None = Non
         decision = within_peak(problem, cut, decision, budget, limits)
     bound = min(decision.seconds, fixed + best.bound)
     met = decision.seconds <= bound * (1 + SLACK) or (best.met and decision.kept == kept)
-    met = met and decision.seconds <= (fixed + best.bound) * (1 + 1e-8)
+    met = met and decision.seconds <= (fixed + best.bound) * (1 + ROUNDING)
     return replace(
         decision,
         bound_seconds=decision.seconds if met else bound,
@@ -167,7 +173,7 @@ def _improve(  # noqa: PLR0917 (what the policy was given, and what it has)
         return
     left = limits.time_seconds
     if left is not None:
-        left -= time.perf_counter() - began
+        left = PROVING * left - (time.perf_counter() - began)
         if left <= 0.0 and best.corner is not None:
             return
         if best.corner is None:
@@ -248,8 +254,16 @@ def within_peak(
     Raises:
         Infeasible: none was found, which is no proof.
 
-    >>> within_peak.__name__
-    'within_peak'
+    >>> import networkx as nx
+    >>> from policies.solve import solve
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=3, bytes=8)
+    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
+    >>> graph.add_edge("a", "b")
+    >>> problem = Problem(graph, calls=2, loads="once")
+    >>> cut = ClosureCut(two_stages(problem), 2)
+    >>> within_peak(problem, cut, solve(problem), 9, Limits()).peak_bytes
+    9
     """
     began = time.perf_counter()
     rest, resident = problem.limit.rest, problem.limit.resident
@@ -285,8 +299,14 @@ def within_peak(
 def kept_of(stages: TwoStages, corner: Corner) -> dict[Hashable, Choice]:
     """Give the values of a kept set by name.
 
-    >>> kept_of.__name__
-    'kept_of'
+    >>> import networkx as nx
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=3, bytes=8)
+    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
+    >>> graph.add_edge("a", "b")
+    >>> stages = two_stages(Problem(graph))
+    >>> kept_of(stages, ClosureCut(stages, 1).solve())
+    {'a': <Choice.SAVE: 'save'>}
     """
     return {
         value: Choice.SAVE if corner.saved[i] else Choice.OFFLOAD

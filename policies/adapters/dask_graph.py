@@ -35,7 +35,7 @@ try:
 except ImportError:
     raise ImportError("this adapter needs Dask: pip install 'ckpt-compiler[dask]'") from None
 
-__all__ = ["Profile", "apply", "measure", "problem"]
+__all__ = ["Profile", "apply", "measure", "problem", "typical"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,14 @@ class Profile:
 
     seconds: Mapping[Hashable, float]
     bytes: Mapping[Hashable, int]
+
+    def updated(self, later: Profile) -> Profile:
+        """Give this profile with what a later one says in place of the same tasks.
+
+        >>> Profile({"a": 1.0}, {"a": 8}).updated(Profile({"a": 2.0}, {"a": 8})).seconds
+        {'a': 2.0}
+        """
+        return Profile({**self.seconds, **later.seconds}, {**self.bytes, **later.bytes})
 
 
 class _Recorder(Callback):
@@ -80,19 +88,17 @@ def measure(
     *collections: Any,
     repeats: int = 3,
     clock: Callable[[], float] = time.perf_counter,
-    before: Profile | None = None,
 ) -> Profile:
     """Compute collections on one thread, and note what every task costs.
 
     What Dask itself takes is shared equally among the tasks of a run.  A task that runs again in a
     query finds memory and caches in another state than when everything ran at once; to know that,
-    measure a query on collections persisted in part, with the first profile as ``before``.
+    measure a query on collections persisted in part too, and update the first profile with that.
 
     Args:
         collections: Dask collections, such as an example query.
         repeats: how often; the median seconds of each task count.
         clock: gives seconds; ``time.process_time`` where others use the machine too.
-        before: an earlier profile; tasks that ran now replace theirs.
 
     Returns:
         Seconds and bytes by key.
@@ -111,9 +117,23 @@ def measure(
         idle.append(clock() - began - recorder.busy)
     share = max(0.0, statistics.median(idle)) / max(1, len(recorder.runs))
     seconds = {key: statistics.median(runs) + share for key, runs in recorder.runs.items()}
-    if before is None:
-        return Profile(seconds, recorder.sizes)
-    return Profile({**before.seconds, **seconds}, {**before.bytes, **recorder.sizes})
+    return Profile(seconds, recorder.sizes)
+
+
+def typical(*profiles: Profile) -> Profile:
+    """Give the median seconds of each task over profiles that were measured in turns.
+
+    >>> one, two = Profile({"a": 1.0}, {"a": 8}), Profile({"a": 3.0, "b": 1.0}, {"a": 8, "b": 4})
+    >>> dict(typical(one, two).seconds)
+    {'a': 2.0, 'b': 1.0}
+    """
+    runs: dict[Hashable, list[float]] = defaultdict(list)
+    sizes: dict[Hashable, int] = {}
+    for profile in profiles:
+        sizes.update(profile.bytes)
+        for key, seconds in profile.seconds.items():
+            runs[key].append(seconds)
+    return Profile({key: statistics.median(found) for key, found in runs.items()}, sizes)
 
 
 def problem(

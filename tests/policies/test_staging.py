@@ -407,6 +407,37 @@ def test_a_deadline_never_loses_the_best_plan():
     assert quick.bound_seconds <= slow.seconds * (1 + 1e-9)
 
 
+@settings(max_examples=40, deadline=None)
+@given(SEEDS)
+def test_the_peak_of_a_call_is_what_its_definition_says(seed):
+    problem = two_stages(seed, loads=random.Random(seed).choice(["once", "every_call"]))
+    graph = problem.graph
+    try:
+        found = solve(problem)
+    except InvalidProblem:
+        return
+    values = {v.name: v for task in graph for v in problem.values(task)}
+    runs = found.order[len([t for t in graph if graph.nodes[t]["stage"] == "known"]) :]
+
+    def reads(task):
+        return {n for u in graph.predecessors(task) for n in graph.edges[u, task]["reads"]}
+
+    assume(set(found.kept) <= {name for task in runs for name in reads(task)})
+
+    def alive(name, p):
+        read = [q for q, task in enumerate(runs) if name in reads(task)]
+        if name in found.kept:
+            stays = found.kept[name] is SAVE
+            return stays or read[0] <= p <= read[-1]
+        if problem.owner[name] not in runs:
+            return values[name].at_hand
+        born = runs.index(problem.owner[name])
+        return born <= p <= max([born, *read])
+
+    peaks = [sum(v.bytes for name, v in values.items() if alive(name, p)) for p in range(len(runs))]
+    assert found.peak_bytes == max(peaks)
+
+
 def test_a_cap_on_the_peak_of_a_call_is_met_by_another_order_or_another_kept_set():
     graph = nx.DiGraph()
     graph.add_node("x", seconds=0, bytes=4, effects=True, at_hand=True)
@@ -494,6 +525,24 @@ def test_no_rule_of_thumb_is_better(seed):
             continue
         assert ours <= found.seconds * (1 + 1e-9)
         assert evaluate(problem, found).crossing_bytes <= 20
+
+
+def test_graphs_and_costs_at_the_edge():
+    for loads in ("once", "every_call", None):
+        nothing = solve(Problem(nx.DiGraph(), loads=loads), "staging")
+        assert (nothing.order, nothing.peak_bytes, nothing.seconds) == ((), 0, 0)
+    graph = nx.DiGraph()
+    graph.add_node("known", seconds=1, bytes=1 << 60, must_live=True)
+    alone = solve(Problem(graph, loads="once", calls=3))
+    assert (alone.order, alone.peak_bytes, alone.kept) == (("known",), 0, {})
+    graph.add_node("late", seconds=0, bytes=0, stage="unknown")
+    graph.add_edge("known", "late")
+    for seconds in (0.0, 1e-300, 1e300):
+        graph.nodes["known"]["seconds"] = seconds
+        for rest in (None, 0, 1 << 60):
+            found = solve(Problem(graph, Budget(rest=rest), calls=1e6, loads="once"))
+            again = 1 if rest == 0 else 0
+            assert found.seconds == pytest.approx(seconds * (1 + 1e6 * again), abs=0)
 
 
 def test_a_relative_budget_means_nothing_with_stages_apart():
