@@ -52,6 +52,9 @@ CHUNK = 500
 LONGER = 1.5
 """After each round of temperatures, annealing takes so many times longer."""
 
+FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
+"""What a solver that fails may raise; it ends that engine and loses nothing."""
+
 STRETCH_SECONDS = 0.5
 """Time limit of a program about a stretch of the plan."""
 
@@ -236,7 +239,7 @@ class _Engines:
             if not proof.running:
                 proof.begin(best.left() if self.timed else None)
             solution = proof.answer(best.seconds - best.base) if proof.running else None
-        except (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError) as error:
+        except FAILURES as error:
             proof.finished = True
             best.tell(f"{engine} failed: {error}")
             return False
@@ -292,9 +295,14 @@ class _Engines:
         """Plan a few stretches of the best plan anew."""
         best = self.best
         for _ in range(4 if self.timed else 2):
-            if best.done():
+            if best.done() or self.windows.finished:
                 return
             seconds = min(STRETCH_SECONDS, max(0.05, best.left())) if self.timed else None
-            self.windows.improve(seconds, None if self.timed else 20)
+            try:
+                self.windows.improve(seconds, None if self.timed else 20)
+            except FAILURES as error:
+                self.windows.finished = True
+                best.tell(f"large neighbourhood failed: {error}")
+                return
             best.work += 200.0
             self._take("large neighbourhood")

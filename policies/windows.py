@@ -85,6 +85,7 @@ class Windows:
         total = float(self._problem.seconds.sum())
         self._unit = total / 1e4 if total > 0 else 1.0
         self._width = max(8, self._problem.n // 12)
+        self.finished = False
 
     def improve(self, seconds: float | None, nodes: int | None) -> bool:
         """Plan one stretch anew; tell whether the best plan of the search got better.
