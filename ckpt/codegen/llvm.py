@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ckpt.codegen.scalar import Value
+from ckpt.codegen.machine import Value
 from ckpt.ir.types import DType
 
 TYPES = {
@@ -161,11 +161,18 @@ class Writer:
 
 
 class LlvmScalars:
-    """The machine operations as LLVM instructions, on scalars or on vectors of lanes."""
+    """The machine operations as LLVM instructions, on scalars or on vectors of lanes.
 
-    def __init__(self, writer: Writer, lanes: int = 1) -> None:
+    With `unlikely` a list, rare values are printed as if their mask were never true, and the mask
+    is added to the list: for loops that are only entered when none is (see `llvm_rare`).
+    """
+
+    def __init__(
+        self, writer: Writer, lanes: int = 1, unlikely: list[Value] | None = None
+    ) -> None:
         self.w = writer
         self.lanes = lanes
+        self.unlikely = unlikely
 
     def type(self, dtype: DType) -> str:
         """The LLVM type of a value."""
@@ -218,6 +225,15 @@ class LlvmScalars:
             text = self.w.let(f"freeze {self.type(dtype)} {text}")
         return Value(text, dtype)
 
+    def fma(self, x: Value, y: Value, z: Value) -> Value:
+        """See `Scalars.fma`."""
+        return self.exact("fma", x, y, z)
+
+    def reinterpret(self, x: Value, dtype: DType) -> Value:
+        """See `Scalars.reinterpret`."""
+        text = f"bitcast {self.type(x.dtype)} {x.text} to {self.type(dtype)}"
+        return Value(self.w.let(text), dtype)
+
     def exact(self, name: str, *xs: Value) -> Value:
         """See `Scalars.exact`."""
         dtype = xs[0].dtype
@@ -227,9 +243,35 @@ class LlvmScalars:
 
     def call(self, name: str, *xs: Value) -> Value:
         """See `Scalars.call`."""
+        dtype, w = xs[0].dtype, self.w
+        if self.lanes == 1:
+            return self._call(c_name(name, dtype), dtype, xs)
+        one, kind = LlvmScalars(w), self.type(dtype)
+        wide = "poison"
+        for i in range(self.lanes):
+            lane = [Value(w.let(f"extractelement {kind} {x.text}, i32 {i}"), dtype) for x in xs]
+            result = one.call(name, *lane).text
+            wide = w.let(f"insertelement {kind} {wide}, {TYPES[dtype]} {result}, i32 {i}")
+        return Value(wide, dtype)
+
+    def rare(self, mask: Value, fast: Value, name: str, x: Value) -> Value:
+        """See `Scalars.rare`."""
+        if self.unlikely is not None:
+            self.unlikely.append(mask)
+            return fast
+        w, some = self.w, mask.text
         if self.lanes > 1:
-            raise NotImplementedError(f"{name} on vectors")
-        return self._call(c_name(name, xs[0].dtype), xs[0].dtype, xs)
+            reduce, kind = f"llvm.vector.reduce.or.v{self.lanes}i1", self.type(DType.BOOL)
+            w.declare(reduce, "i1", [kind])
+            some = w.let(f"call i1 @{reduce}({kind} {mask.text})")
+        before, label = w.block, w.fresh("rare")
+        w.do(f"br i1 {some}, label %{label}, label %join.{label}")
+        w.start(label)
+        slow = self.select(mask, self.call(name, x), fast)
+        w.do(f"br label %join.{label}")
+        w.start(f"join.{label}")
+        text = f"phi {self.type(x.dtype)} [ {fast.text}, %{before} ], [ {slow.text}, %{label} ]"
+        return Value(w.let(text), x.dtype)
 
     def _call(self, name: str, dtype: DType, xs: Sequence[Value]) -> Value:
         kind = self.type(dtype)
