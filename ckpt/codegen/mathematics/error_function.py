@@ -129,11 +129,16 @@ def erfc(x: Number) -> Number:
     near = (0.5 - x) + (x * -1).fma(polynomial(x * x, _NEAR[x.dtype]), 0.5)
     size = at_most(abs(x), _ZERO[x.dtype])
     c, a, b = _MAPPING[x.dtype]
-    t = 1 / size.fma(c, 1)
-    slow = t * polynomial(t.fma(a, b), _FAR[x.dtype])
+    below = size.fma(c, 1)
+    t = 1 / below
+    # what t lacks, because the sum below was rounded and the quotient was
+    lack = t * (below.fma(t * -1, 1) - t * size.fma(c, 1 - below))
+    p = polynomial(lack.fma(a, t.fma(a, b)), _FAR[x.dtype])
+    slow = t * p
+    rest = lack.fma(p, t.fma(p, slow * -1))
     square = size * size
     error = size.fma(size, square * -1)
     k, r = reduced(square * -1)
-    far = scaled((expm1_of_rest(r - error) + 1) * slow, k)
+    far = scaled(slow + expm1_of_rest(r - error).fma(slow, rest), k)
     far = choose(x < 0, 2 - far, far)
     return choose(abs(x) < 0.5, near, far)

@@ -57,7 +57,8 @@ _HALF_PI_LOW = {DType.F32: -4.371138828673793e-08, DType.F64: 6.123233995736766e
 """What π/2, rounded, lacks."""
 
 _TAN_EIGHTH = 0.4142135623730951  # tan(π/8)
-_HUGE = {DType.F32: 2.0**125, DType.F64: 2.0**1021}
+# beyond these, arctan2 scales its operands
+_SCALED = {DType.F32: (2.0**125, 2.0**-100), DType.F64: (2.0**1021, 2.0**-960)}
 
 
 def _asin_parts(x: Number) -> tuple[Number, Number]:
@@ -114,13 +115,15 @@ def arctan2(y: Number, x: Number) -> Number:
     """The angle of the point (x, y), from -π to π."""
     a, b = abs(y), abs(x)
     # infinite in both: as far one way as the other
-    both = choose(a < b, a, b).equals(inf)
+    both = a.equals(inf) & b.equals(inf)
     a, b = choose(both, 1, a), choose(both, 1, b)
-    # their sum must be finite, and not zero
-    quarter = choose(choose(a > b, a, b) > _HUGE[x.dtype], x.like(0.25), 1)
-    a, b = a * quarter, b * quarter
+    # their sum must be finite, and a part of the larger a normal number
+    larger = choose(a > b, a, b)
+    high, low = _SCALED[x.dtype]
+    up = choose(larger < low, x.like(1 / low), 1)
+    scale = choose(larger > high, 0.25, up)
+    a, b = a * scale, b * scale
     b = choose((a + b).equals(0), 1, b)
     angle = _angle(a, b)
-    low = _HALF_PI_LOW[x.dtype]
-    turned = pi - (angle - 2 * low)
+    turned = pi - (angle - 2 * _HALF_PI_LOW[x.dtype])
     return choose(is_negative(x), turned, angle).with_sign_of(y)
