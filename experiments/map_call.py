@@ -43,13 +43,21 @@ class MapCall:
     def __call__(self, *ins: Array, out: Array | None = None) -> Array:
         """The result of every element, in `out` or a fresh array; `out` may be an operand."""
         result = np.empty(ins[0].shape, self.dtype) if out is None else out
-        arrays = (result, *ins)
+        self.prepare(*ins, out=result)()
+        return result
+
+    def prepare(self, *ins: Array, out: Array) -> Callable[[], None]:
+        """The call as a function without arguments, which does nothing but run the kernel."""
+        arrays = (out, *ins)
         steps = [a.strides[0] // self.dtype.itemsize for a in arrays]
         inner = "".join({1: "1", 0: "0"}.get(step, "s") for step in steps)
-        places = [a.ctypes.data for a in arrays]
-        record = np.array([*places, result.size, *steps], np.int64)
-        self._function(inner)(record.ctypes.data)
-        return result
+        record = np.array([*(a.ctypes.data for a in arrays), out.size, *steps], np.int64)
+        run, place = self._function(inner), record.ctypes.data
+
+        def call(_kept: tuple[object, ...] = (arrays, record)) -> None:
+            run(place)
+
+        return call
 
     def _function(self, inner: str) -> Any:
         if inner not in self._functions:

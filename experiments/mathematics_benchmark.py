@@ -71,7 +71,7 @@ def row_of(name: str, dtype: type[np.floating[Any]], repeat: int) -> Row:
     ours, theirs = MapCall(name, dtype), numpy_function(name)
     out = np.empty_like(operands[0])
     ours_ns, theirs_ns = side_by_side(
-        lambda: ours(*operands, out=out), lambda: theirs(*operands, out=out), repeat
+        ours.prepare(*operands, out=out), lambda: theirs(*operands, out=out), repeat
     )
     sample = _operands(name, dtype, _SAMPLE)
     errors = (float("nan"),) * 2

@@ -167,9 +167,7 @@ class LlvmScalars:
     is added to the list: for loops that are only entered when none is (see `llvm_rare`).
     """
 
-    def __init__(
-        self, writer: Writer, lanes: int = 1, unlikely: list[Value] | None = None
-    ) -> None:
+    def __init__(self, writer: Writer, lanes: int = 1, unlikely: list[Value] | None = None) -> None:
         self.w = writer
         self.lanes = lanes
         self.unlikely = unlikely
@@ -234,26 +232,6 @@ class LlvmScalars:
         text = f"bitcast {self.type(x.dtype)} {x.text} to {self.type(dtype)}"
         return Value(self.w.let(text), dtype)
 
-    def exact(self, name: str, *xs: Value) -> Value:
-        """See `Scalars.exact`."""
-        dtype = xs[0].dtype
-        suffix = "f32" if dtype is DType.F32 else "f64"
-        wide = f"v{self.lanes}" if self.lanes > 1 else ""
-        return self._call(f"llvm.{name}.{wide}{suffix}", dtype, xs)
-
-    def call(self, name: str, *xs: Value) -> Value:
-        """See `Scalars.call`."""
-        dtype, w = xs[0].dtype, self.w
-        if self.lanes == 1:
-            return self._call(c_name(name, dtype), dtype, xs)
-        one, kind = LlvmScalars(w), self.type(dtype)
-        wide = "poison"
-        for i in range(self.lanes):
-            lane = [Value(w.let(f"extractelement {kind} {x.text}, i32 {i}"), dtype) for x in xs]
-            result = one.call(name, *lane).text
-            wide = w.let(f"insertelement {kind} {wide}, {TYPES[dtype]} {result}, i32 {i}")
-        return Value(wide, dtype)
-
     def rare(self, mask: Value, fast: Value, name: str, x: Value) -> Value:
         """See `Scalars.rare`."""
         if self.unlikely is not None:
@@ -272,6 +250,30 @@ class LlvmScalars:
         w.start(f"join.{label}")
         text = f"phi {self.type(x.dtype)} [ {fast.text}, %{before} ], [ {slow.text}, %{label} ]"
         return Value(w.let(text), x.dtype)
+
+    def exact(self, name: str, *xs: Value) -> Value:
+        """See `Scalars.exact`."""
+        dtype = xs[0].dtype
+        suffix = "f32" if dtype is DType.F32 else "f64"
+        wide = f"v{self.lanes}" if self.lanes > 1 else ""
+        return self._call(f"llvm.{name}.{wide}{suffix}", dtype, xs)
+
+    def call(self, name: str, *xs: Value) -> Value:
+        """See `Scalars.call`."""
+        if self.lanes > 1:
+            return self._call_each(name, xs)
+        return self._call(c_name(name, xs[0].dtype), xs[0].dtype, xs)
+
+    def _call_each(self, name: str, xs: Sequence[Value]) -> Value:
+        """A function of the C library, which knows no vectors, lane by lane."""
+        dtype = xs[0].dtype
+        one, kind, wide = LlvmScalars(self.w), TYPES[dtype], self.type(dtype)
+        text = "poison"
+        for lane in range(self.lanes):
+            args = (self.w.let(f"extractelement {wide} {x.text}, i32 {lane}") for x in xs)
+            made = one.call(name, *(Value(arg, dtype) for arg in args)).text
+            text = self.w.let(f"insertelement {wide} {text}, {kind} {made}, i32 {lane}")
+        return Value(text, dtype)
 
     def _call(self, name: str, dtype: DType, xs: Sequence[Value]) -> Value:
         kind = self.type(dtype)

@@ -113,7 +113,7 @@ def erf(x: Number) -> Number:
     size = abs(x)
     near = size.fma(polynomial(size * size, _NEAR[x.dtype]), size)
     q = polynomial(at_most(size, _ONE[x.dtype]), _TAIL[x.dtype])
-    k, r = reduced(q * -1)
+    k, r = reduced(-q)
     far = 1 - (expm1_of_rest(r) + 1) * power_of_two(k)
     return choose(size < 1, near, far).with_sign_of(x)
 
@@ -126,19 +126,19 @@ def erfc(x: Number) -> Number:
     Source: Shepherd, Laframboise. Chebyshev Approximation of (1 + 2x) exp(x²) erfc x in
     0 <= x < ∞. Mathematics of Computation, 1981 (the idea of the mapping; our fit is another).
     """
-    near = (0.5 - x) + (x * -1).fma(polynomial(x * x, _NEAR[x.dtype]), 0.5)
+    near = (0.5 - x) + (-x).fma(polynomial(x * x, _NEAR[x.dtype]), 0.5)
     size = at_most(abs(x), _ZERO[x.dtype])
     c, a, b = _MAPPING[x.dtype]
     below = size.fma(c, 1)
     t = 1 / below
     # what t lacks, because the sum below was rounded and the quotient was
-    lack = t * (below.fma(t * -1, 1) - t * size.fma(c, 1 - below))
+    lack = t * (below.fma(-t, 1) - t * size.fma(c, 1 - below))
     p = polynomial(lack.fma(a, t.fma(a, b)), _FAR[x.dtype])
     slow = t * p
-    rest = lack.fma(p, t.fma(p, slow * -1))
+    rest = lack.fma(p, t.fma(p, -slow))
     square = size * size
-    error = size.fma(size, square * -1)
-    k, r = reduced(square * -1)
+    error = size.fma(size, -square)
+    k, r = reduced(-square)
     far = scaled(slow + expm1_of_rest(r - error).fma(slow, rest), k)
     far = choose(x < 0, 2 - far, far)
     return choose(abs(x) < 0.5, near, far)

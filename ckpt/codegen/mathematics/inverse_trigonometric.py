@@ -96,7 +96,7 @@ def _angle(a: Number, b: Number) -> Number:
     """
     steep = b < a * _TAN_EIGHTH
     flat = a < b * _TAN_EIGHTH
-    above = choose(steep, b * -1, choose(flat, a, a - b))
+    above = choose(steep, -b, choose(flat, a, a - b))
     below = choose(steep, a, choose(flat, b, a + b))
     low = _HALF_PI_LOW[a.dtype]
     start = choose(steep, a.like(pi / 2), choose(flat, a.like(0), pi / 4))

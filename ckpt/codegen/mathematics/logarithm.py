@@ -74,7 +74,7 @@ def _two_numbers(f: Number, factor: tuple[float, float]) -> tuple[Number, Number
     high = f - h
     low = ((f - high) - h) + small
     product = high * factor[0]
-    rest = high.fma(factor[0], product * -1)
+    rest = high.fma(factor[0], -product)
     return product, high.fma(factor[1], low.fma(factor[0], rest))
 
 
@@ -92,7 +92,7 @@ def log10(x: Number) -> Number:
     high, low = _two_numbers(m - 1, _LOG10_E[x.dtype])
     main, rest = _LOG10_2[x.dtype]
     product = e * main
-    error = e.fma(main, product * -1)
+    error = e.fma(main, -product)
     total = product + high
     small = (product - total) + high + low + e.fma(rest, error)
     return _with_edges(x, total + small)
@@ -108,7 +108,7 @@ def log1p_times(x: Number, doublings: Number | float = 0.0) -> Number:
     lack = (1 - (u - back)) + (x - back)
     m, e = split_normal(u)
     # where u is so large that 2**-e is no normal number, the lack does not matter
-    f = lack.fma(power_of_two(choose(e > 100, -100.0, e * -1)), m - 1)
+    f = lack.fma(power_of_two(choose(e > 100, -100.0, -e)), m - 1)
     result = _natural(f, e + doublings)
     result = choose(u < inf, result, x)
     return choose(u > 0, result, choose(u.equals(0), x.like(-inf), nan))

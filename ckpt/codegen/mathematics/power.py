@@ -76,7 +76,7 @@ def _signed(size_of: Callable[[Number, Number], Number], x: Number, y: Number) -
     whole = y.floor()
     half = y * 0.5
     odd = whole.equals(y) & half.floor().differs(half)
-    result = choose(is_negative(x) & odd, result * -1, result)
+    result = choose(is_negative(x) & odd, -result, result)
     result = choose((x < 0) & (x > -inf) & whole.differs(y), nan, result)
     one = y.equals(0) | x.equals(1) | (size.equals(1) & abs(y).equals(inf))
     return choose(one, 1, result)
@@ -118,8 +118,8 @@ def _log2(x: Number) -> Pair:
     below = _sum(m.like(1), m)
     # s = f / (m + 1): the quotient, then what is left over divided
     s = f / below[0]
-    left = s.fma(below[0] * -1, f)
-    pair = s, s.fma(below[1] * -1, left) / below[0]
+    left = s.fma(-below[0], f)
+    pair = s, s.fma(-below[1], left) / below[0]
     z = _times(pair, pair)
     factor = _sum(s.like(_TWO_THIRDS[0]), z[0] * polynomial(z[0], _ARTANH))
     factor = factor[0], factor[1] + _TWO_THIRDS[1]
@@ -141,7 +141,7 @@ def _sum(x: Number, y: Number) -> Pair:
 def _product(x: Number, y: Number) -> Pair:
     """The exact product of two numbers."""
     high = x * y
-    return high, x.fma(y, high * -1)
+    return high, x.fma(y, -high)
 
 
 def _times(x: Pair, y: Pair) -> Pair:

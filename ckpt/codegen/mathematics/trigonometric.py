@@ -90,6 +90,6 @@ def tan(x: Number) -> Number:
     size = abs(x)
     quadrant, sine, cosine = _parts(size)
     even = (quadrant & 1).equals(0)
-    result = choose(even, sine, cosine * -1) / choose(even, cosine, sine)
+    result = choose(even, sine, -cosine) / choose(even, cosine, sine)
     sign = bits(x) ^ bits(size)
     return _rare(x, (bits(result) ^ sign).reinterpret(x.dtype), "tan")
