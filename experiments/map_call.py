@@ -36,7 +36,8 @@ class MapCall:
             dtype: of operands and result.
             route: which printer makes the kernel.
         """
-        self.code, self.dtype, self.route = code, np.dtype(dtype), route
+        self.code, self.dtype = code, np.dtype(dtype)
+        self.route: Route = route
         self._kept: list[Any] = []
         self._functions: dict[str, Any] = {}
 
