@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from ckpt.codegen.kernels import LANES, GemmKernel, MapKernel, ReduceKernel
 from ckpt.codegen.llvm import TYPES, LlvmScalars, Writer
 from ckpt.codegen.llvm_rare import element_loop
-from ckpt.codegen.machine import Value
 from ckpt.codegen.mathematics import RARE
-from ckpt.codegen.scalar import COMBINE, identity, scalar
+from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
 from ckpt.ir.types import DType
 
 

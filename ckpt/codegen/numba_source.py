@@ -19,8 +19,7 @@ from ckpt.codegen.kernels import (
     ReduceKernel,
     Signature,
 )
-from ckpt.codegen.machine import Value
-from ckpt.codegen.scalar import COMBINE, identity, scalar
+from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
 from ckpt.errors import CodegenError
 from ckpt.ir.types import DType
 
