@@ -9,7 +9,7 @@ from ckpt.ir.types import DType
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Number:
-    """A number in the program that is being printed; arithmetic on it prints its operation.
+    r"""A number in the program that is being printed; arithmetic on it prints its operation.
 
     A Python number on the other side of an operator is a constant of the same dtype, rounded to
     it. Comparisons make masks; `equals` and `differs` are methods because `==` is Python's.
@@ -18,7 +18,7 @@ class Number:
     >>> writer = Writer("example")
     >>> x = Number(LlvmScalars(writer), Value("%x", DType.F32))
     >>> y = abs(x) * 2 + 1
-    >>> print(*writer.lines, sep="\\n")
+    >>> print(*writer.lines, sep="\n")
       %v.1 = call float @llvm.fabs.f32(float %x)
       %v.2 = fmul float %v.1, 0x4000000000000000
       %v.3 = fadd float %v.2, 0x3FF0000000000000
