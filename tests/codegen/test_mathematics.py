@@ -60,7 +60,8 @@ def sample(dtype, seed, n=3000):
     ranges = [random.uniform(-size, size, n) for size in (0.1, 1, 2, 10, 100, 800)]
     close = 1 + random.uniform(-1, 1, n) * 2.0 ** random.uniform(-40, -5, n)
     scales = random.choice([-1, 1], n) * 2.0 ** random.uniform(-60, 60, n)
-    parts = [edges(dtype), patterns, *ranges, close, scales]
+    turns = np.rint(2.0 ** random.uniform(0, 29, n)) * (np.pi / 2)  # where sin, cos or tan vanish
+    parts = [edges(dtype), patterns, *ranges, close, scales, turns]
     return np.concatenate([p.astype(dtype) for p in parts])
 
 
