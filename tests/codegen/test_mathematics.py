@@ -1,12 +1,16 @@
 """Elementary functions of kernels: error bounds, special values, and the same bits everywhere."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ckpt.ops  # noqa: F401 (fills the registry)
+from ckpt.codegen.build import kernel_text
 from ckpt.codegen.compile import compile_ir
+from ckpt.codegen.kernels import MapKernel
 from ckpt.codegen.llvm import LlvmScalars, Writer
 from ckpt.codegen.llvm_rare import CHUNK
 from ckpt.codegen.mathematics import FUNCTIONS, RARE, ULPS
@@ -147,6 +151,16 @@ def test_bounded_functions_stay_within_their_bounds():
 
 
 # Vectors, remainders, strides
+
+
+@pytest.mark.parametrize("dtype", [DType.F32, DType.F64])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_call_keeps_llvm_from_vectors(name, dtype):
+    n_ins = 2 if name in TWO else 1
+    text = kernel_text(MapKernel(name, (dtype,) * n_ins, dtype, 1, "1" * (n_ins + 1)))
+    called = set(re.findall(r"call [^@]*@([\w.]+)", text))
+    ours = {c for c in called if not c.startswith("llvm.")}
+    assert ours == ({name + "f" * (dtype is DType.F32)} if name in RARE else set())
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
