@@ -9,7 +9,8 @@ A kernel is compiled once per structure (`kernels`): the scalar code, the number
 merging (`axes`), dtypes, and which strides are one or none. Sizes, strides and addresses stand in
 a record of 64-bit words that it is called with, so that the first run of a let and its
 recomputation are the same machine code under every plan. What a scalar code means is said once,
-in `scalar`, for both printers. `library` holds the hand-written kernels of single ops.
+in `scalar`, for both printers; elementary functions stand in `mathematics`. `library` holds the
+hand-written kernels of single ops.
 
 `Executable` owns the arena and is what users call. Nothing else is allocated during a step but
 fresh results.

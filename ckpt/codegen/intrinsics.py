@@ -1,4 +1,4 @@
-"""Reading and writing memory by address, inside numba kernels."""
+"""Inside numba kernels: memory by address, and what Python has no operator for."""
 
 # numba and llvmlite describe their internals to no type checker
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
@@ -53,6 +53,31 @@ def _pointer(kind: Any) -> Any:
 
     return intrinsic(rule)
 
+
+def _fma_rule(_typing: Any, x: Any, _y: Any, _z: Any) -> Any:
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.fma(*args)
+
+    return x(x, x, x), generate
+
+
+def _bits_as(kind: Any) -> Any:
+    def rule(_typing: Any, x: Any) -> Any:
+        def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+            return builder.bitcast(args[0], context.get_value_type(kind))
+
+        return kind(x), generate
+
+    return intrinsic(rule)
+
+
+fma: Any = intrinsic(_fma_rule)
+"""`fma(x, y, z)`: x * y + z, rounded once."""
+
+BITS_AS: dict[DType, Any] = {
+    t: _bits_as(NUMBA_TYPES[t]) for t in (DType.F32, DType.F64, DType.I32, DType.I64)
+}
+"""`bits_as(x)`: the same bits as another type of the same size, one function per result."""
 
 pointer_u8: Any = _pointer(types.uint8)
 """`pointer_u8(address)`: the address as a pointer to bytes."""

@@ -5,7 +5,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from ckpt.codegen.scalar import Value
+from ckpt.codegen.machine import Value
 from ckpt.ir.types import DType
 
 TYPES = {
@@ -161,11 +161,16 @@ class Writer:
 
 
 class LlvmScalars:
-    """The machine operations as LLVM instructions, on scalars or on vectors of lanes."""
+    """The machine operations as LLVM instructions, on scalars or on vectors of lanes.
 
-    def __init__(self, writer: Writer, lanes: int = 1) -> None:
+    With `unlikely` a list, rare values are printed as if their mask were never true, and the mask
+    is added to the list: for loops that are only entered when none is (see `llvm_rare`).
+    """
+
+    def __init__(self, writer: Writer, lanes: int = 1, unlikely: list[Value] | None = None) -> None:
         self.w = writer
         self.lanes = lanes
+        self.unlikely = unlikely
 
     def type(self, dtype: DType) -> str:
         """The LLVM type of a value."""
@@ -218,6 +223,34 @@ class LlvmScalars:
             text = self.w.let(f"freeze {self.type(dtype)} {text}")
         return Value(text, dtype)
 
+    def fma(self, x: Value, y: Value, z: Value) -> Value:
+        """See `Scalars.fma`."""
+        return self.exact("fma", x, y, z)
+
+    def reinterpret(self, x: Value, dtype: DType) -> Value:
+        """See `Scalars.reinterpret`."""
+        text = f"bitcast {self.type(x.dtype)} {x.text} to {self.type(dtype)}"
+        return Value(self.w.let(text), dtype)
+
+    def rare(self, mask: Value, fast: Value, name: str, x: Value) -> Value:
+        """See `Scalars.rare`."""
+        if self.unlikely is not None:
+            self.unlikely.append(mask)
+            return fast
+        w, some = self.w, mask.text
+        if self.lanes > 1:
+            reduce, kind = f"llvm.vector.reduce.or.v{self.lanes}i1", self.type(DType.BOOL)
+            w.declare(reduce, "i1", [kind])
+            some = w.let(f"call i1 @{reduce}({kind} {mask.text})")
+        before, label = w.block, w.fresh("rare")
+        w.do(f"br i1 {some}, label %{label}, label %join.{label}")
+        w.start(label)
+        slow = self.select(mask, self.call(name, x), fast)
+        w.do(f"br label %join.{label}")
+        w.start(f"join.{label}")
+        text = f"phi {self.type(x.dtype)} [ {fast.text}, %{before} ], [ {slow.text}, %{label} ]"
+        return Value(w.let(text), x.dtype)
+
     def exact(self, name: str, *xs: Value) -> Value:
         """See `Scalars.exact`."""
         dtype = xs[0].dtype
@@ -228,8 +261,19 @@ class LlvmScalars:
     def call(self, name: str, *xs: Value) -> Value:
         """See `Scalars.call`."""
         if self.lanes > 1:
-            raise NotImplementedError(f"{name} on vectors")
+            return self._call_each(name, xs)
         return self._call(c_name(name, xs[0].dtype), xs[0].dtype, xs)
+
+    def _call_each(self, name: str, xs: Sequence[Value]) -> Value:
+        """A function of the C library, which knows no vectors, lane by lane."""
+        dtype = xs[0].dtype
+        one, kind, wide = LlvmScalars(self.w), TYPES[dtype], self.type(dtype)
+        text = "poison"
+        for lane in range(self.lanes):
+            args = (self.w.let(f"extractelement {wide} {x.text}, i32 {lane}") for x in xs)
+            made = one.call(name, *(Value(arg, dtype) for arg in args)).text
+            text = self.w.let(f"insertelement {wide} {text}, {kind} {made}, i32 {lane}")
+        return Value(text, dtype)
 
     def _call(self, name: str, dtype: DType, xs: Sequence[Value]) -> Value:
         kind = self.type(dtype)

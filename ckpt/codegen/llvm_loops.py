@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from ckpt.codegen.kernels import LANES, GemmKernel, MapKernel, ReduceKernel
 from ckpt.codegen.llvm import TYPES, LlvmScalars, Writer
+from ckpt.codegen.llvm_rare import element_loop
+from ckpt.codegen.mathematics import RARE
 from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
 from ckpt.ir.types import DType
 
@@ -25,10 +27,13 @@ def map_ir(kernel: MapKernel) -> str:
                 nest(axis + 1, _moved(w, dtypes, bases, [s[axis] for s in strides], loop.index))
             return
         steps = [s[axis] for s in strides]
-        with w.loop(sizes[axis], parallel=True) as loop:
-            places = _inner(w, dtypes, bases, kernel.inner, steps, loop.index)
+
+        def element(s: LlvmScalars, index: str) -> list[tuple[Value, str]]:
+            places = _inner(w, dtypes, bases, kernel.inner, steps, index)
             ins = tuple(w.load(p, t) for p, t in zip(places[1:], kernel.ins, strict=True))
-            w.store(scalar(kernel.code, LlvmScalars(w), kernel.out, ins), places[0])
+            return [(scalar(kernel.code, s, kernel.out, ins), places[0])]
+
+        element_loop(w, sizes[axis], element, rare=kernel.code in RARE)
 
     nest(0, bases)
     return w.text()

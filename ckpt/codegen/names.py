@@ -17,7 +17,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from ckpt.codegen.address import on_stack
-from ckpt.codegen.intrinsics import LOAD, NUMBA_TYPES, POINTER, STORE, pointer_u8
+from ckpt.codegen.intrinsics import BITS_AS, LOAD, NUMBA_TYPES, POINTER, STORE, fma, pointer_u8
 from ckpt.ir.types import DType
 
 _TWO = ("fmod", "pow", "atan2", "copysign")
@@ -43,9 +43,13 @@ def _fixed() -> dict[str, Any]:
         "on_stack": on_stack,
         "pointer_u8": pointer_u8,
         "uint8": types.uint8,
+        "uint32": types.uint32,
+        "uint64": types.uint64,
+        "fma": fma,
         "sdiv": _division("sdiv"),
         "srem": _division("srem"),
     }
+    known |= {f"bits_as_{dtype.value}": function for dtype, function in BITS_AS.items()}
     for dtype, kind in NUMBA_TYPES.items():
         known[str(kind) if dtype is not DType.BOOL else "boolean"] = kind
         known[f"load_{dtype.value}"] = LOAD[dtype]

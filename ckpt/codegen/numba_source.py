@@ -83,6 +83,9 @@ class _Source:
     def binary(self, op: str, x: Value, y: Value) -> Value:
         if op in ("sdiv", "srem"):
             return self.value(f"{op}({x.text}, {y.text})", x.dtype)
+        if op == "lshr":
+            unsigned = f"u{_NAMES[x.dtype]}"
+            return self.value(f"{unsigned}({x.text}) >> {unsigned}({y.text})", x.dtype)
         if x.dtype is DType.BOOL:
             op = {"add": "or", "mul": "and"}.get(op, op)
         return self.value(f"{x.text} {_BINARY[op]} {y.text}", x.dtype)
@@ -100,12 +103,24 @@ class _Source:
             return self.compare("ne", x, self.const(0, x.dtype))
         return self.value(x.text, dtype)
 
+    def fma(self, x: Value, y: Value, z: Value) -> Value:
+        return self.value(f"fma({x.text}, {y.text}, {z.text})", x.dtype)
+
+    def reinterpret(self, x: Value, dtype: DType) -> Value:
+        return self.value(f"bits_as_{dtype.value}({x.text})", dtype)
+
     def exact(self, name: str, *xs: Value) -> Value:
         return self.call(name, *xs)
 
     def call(self, name: str, *xs: Value) -> Value:
         name = f"{name}f" if xs[0].dtype is DType.F32 else name
         return self.value(f"c_{name}({', '.join(x.text for x in xs)})", xs[0].dtype)
+
+    def rare(self, mask: Value, fast: Value, name: str, x: Value) -> Value:
+        result = self.value(fast.text, fast.dtype)
+        with self.block(f"if {mask.text}:"):
+            self.do(f"{result.text} = {self.call(name, x).text}")
+        return result
 
     def load(self, place: str, dtype: DType) -> Value:
         return Value(self.let(f"load_{dtype.value}({place})", "x"), dtype)

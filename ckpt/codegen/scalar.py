@@ -1,64 +1,16 @@
 """What each code of a `Map` means for one element, said once for every printer.
 
-A printer offers a dozen machine operations (`Scalars`); everything else is built from them here,
-so that the LLVM and the numba route cannot differ in meaning. Specials follow NumPy: NaN wins in
-`maximum` and `minimum`, integer division by zero gives zero, remainders take the divisor's sign.
+A printer offers a dozen machine operations (`Scalars`); everything else is built from them, here
+and in `mathematics`, so that the LLVM and the numba route cannot differ in meaning. Specials
+follow NumPy: NaN wins in `maximum` and `minimum`, integer division by zero gives zero, remainders
+take the divisor's sign.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from math import inf
-from typing import Protocol
 
+from ckpt.codegen.machine import Rule, Scalars, Value
+from ckpt.codegen.mathematics import FUNCTIONS
 from ckpt.ir.types import DType
-
-
-@dataclass(frozen=True, slots=True)
-class Value:
-    """A scalar (or a vector of lanes) in the program that is being printed."""
-
-    text: str
-    dtype: DType
-
-
-class Scalars(Protocol):
-    """The machine operations that a printer knows."""
-
-    def const(self, value: float, dtype: DType) -> Value:
-        """A constant, rounded to its dtype."""
-        ...
-
-    def binary(self, op: str, x: Value, y: Value) -> Value:
-        """`add sub mul` of numbers, `div` of floats, and on integers and bools also `and or xor`.
-
-        On integers: `sdiv` and `srem` (towards zero, divisor neither 0 nor -1), `shl` and `ashr`
-        (count within the width). Integers wrap around.
-        """
-        ...
-
-    def compare(self, op: str, x: Value, y: Value) -> Value:
-        """`eq lt le gt ge`, false for NaN, and `ne`, true for NaN."""
-        ...
-
-    def select(self, mask: Value, x: Value, y: Value) -> Value:
-        """X where the mask is true, else y."""
-        ...
-
-    def cast(self, x: Value, dtype: DType) -> Value:
-        """The C conversion to another dtype; to bool, whether it differs from zero."""
-        ...
-
-    def exact(self, name: str, *xs: Value) -> Value:
-        """A function that is exact by IEEE 754: `fabs floor ceil trunc rint sqrt copysign`."""
-        ...
-
-    def call(self, name: str, *xs: Value) -> Value:
-        """A function of the C library, by the name of its f64 form."""
-        ...
-
-
-Rule = Callable[[Scalars, DType, tuple[Value, ...]], Value]
-"""From a printer, the result's dtype and the operands to the result."""
 
 
 def scalar(code: str, s: Scalars, out: DType, ins: tuple[Value, ...]) -> Value:
@@ -80,10 +32,6 @@ def _compare(op: str) -> Rule:
 
 def _exact(name: str) -> Rule:
     return lambda s, _, v: s.exact(name, *v)
-
-
-def _call(name: str) -> Rule:
-    return lambda s, _, v: s.call(name, *v)
 
 
 def _zero(s: Scalars, x: Value) -> Value:
@@ -181,7 +129,7 @@ def _remainder(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
 def _pow(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
     x, y = v
     if out.is_float:
-        return s.call("pow", x, y)
+        return FUNCTIONS["pow"](s, out, v)
     # by squaring, for every bit that an exponent can have; where NumPy raises (a negative
     # exponent) the result is the integer part of the true one
     one, zero = s.const(1, out), s.const(0, out)
@@ -222,6 +170,7 @@ def _bits_to_uniform(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
 
 
 CODES: dict[str, Rule] = {
+    **FUNCTIONS,
     "copy": lambda _s, _, v: v[0],
     "cast": lambda s, out, v: s.cast(v[0], out),
     "neg": _neg,
@@ -260,11 +209,6 @@ CODES: dict[str, Rule] = {
     "shift_left": _shift("shl"),
     "shift_right": _shift("ashr"),
     **{name: _exact(name) for name in ("floor", "ceil", "trunc", "rint", "sqrt")},
-    **{name: _call(name) for name in ("exp", "exp2", "expm1", "log", "log2", "log10", "log1p")},
-    **{name: _call(name) for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
-    **{name: _call(name) for name in ("erf", "erfc")},
-    **{f"arc{name}": _call(f"a{name}") for name in ("sin", "cos", "tan", "sinh", "cosh", "tanh")},
-    "arctan2": _call("atan2"),
     "bits_to_uniform": _bits_to_uniform,
 }
 """Every code, by the name of its op."""
