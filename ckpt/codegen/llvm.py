@@ -228,8 +228,19 @@ class LlvmScalars:
     def call(self, name: str, *xs: Value) -> Value:
         """See `Scalars.call`."""
         if self.lanes > 1:
-            raise NotImplementedError(f"{name} on vectors")
+            return self._call_each(name, xs)
         return self._call(c_name(name, xs[0].dtype), xs[0].dtype, xs)
+
+    def _call_each(self, name: str, xs: Sequence[Value]) -> Value:
+        """A function of the C library, which knows no vectors, lane by lane."""
+        dtype = xs[0].dtype
+        one, kind, wide = LlvmScalars(self.w), TYPES[dtype], self.type(dtype)
+        text = "poison"
+        for lane in range(self.lanes):
+            args = (self.w.let(f"extractelement {wide} {x.text}, i32 {lane}") for x in xs)
+            made = one.call(name, *(Value(arg, dtype) for arg in args)).text
+            text = self.w.let(f"insertelement {wide} {text}, {kind} {made}, i32 {lane}")
+        return Value(text, dtype)
 
     def _call(self, name: str, dtype: DType, xs: Sequence[Value]) -> Value:
         kind = self.type(dtype)
