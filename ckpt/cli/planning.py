@@ -27,7 +27,7 @@ class Planning:
     device: str = "cpu"
     work: int | None = None
     time_limit: Annotated[float | None, Parameter(name="--time-limit")] = None
-    fusion: bool = True
+    fusion: Annotated[bool, Parameter(negative="--no-fusion")] = True
 
 
 def options(

@@ -221,15 +221,24 @@ class Choosing:
     # --- decisions ------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Look at every value until nothing changes."""
+        """Look at every value, and again at those around what changed."""
+        waiting = set(self.steps)
         for _ in range(_PASSES):
-            changed = False
-            for let, step in self.steps.items():
+            around: set[int] = set()
+            for let in sorted(waiting):
+                step = self.steps[let]
                 if step.reduce or let in self.gone or step.out in self._pinned:
                     continue
-                changed |= self._consider(step)
-            if not changed:
-                break
+                if self._consider(step):
+                    around |= self._around(let)
+            waiting = around
+
+    def _around(self, let: int) -> set[int]:
+        """Steps whose surroundings a decision changed: the loops it is in, and what they read."""
+        homes = self.homes(let)
+        leaves = (r.value for home in homes for r in self.loop(home).leaves)
+        makers = {self.maker[v] for v in leaves if isinstance(v, Var) and v in self.maker}
+        return {let, *homes, *makers}
 
     def _consider(self, step: Step) -> bool:
         readers = [r for r in self.readers[step.out] if r not in self.inlined[step.let]]
