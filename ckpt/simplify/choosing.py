@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import accumulate
 
 from ckpt.cost.reduction import walk_along
 from ckpt.cost.scratch import scratch_bytes
@@ -21,8 +22,9 @@ MAX_OPERANDS = 16
 _SLACK = 8
 """A value may be replaced by operands that take this fraction more bytes than it."""
 
-NEAR = 8
-"""Lets between a value and its last reader over which operands may take more bytes than it."""
+NEAR = 2
+"""Lets that are no steps between a value and its last reader, so that operands may take more bytes
+than it on the way."""
 
 _SHARE = 8
 """A loop may need this fraction of the peak at once."""
@@ -67,6 +69,9 @@ class Choosing:
         self._loops: dict[int, Loop] = {}
         self._arena = {v for e in program.eqns for v in e.outs} - set(program.outs)
         self._pinned = {self.stored[e.outs[0]].root for e in program.eqns if e.op.name == "mark"}
+        runs = [bool(e.outs) and not is_view(e, self.stored) for e in program.eqns]
+        others = (ran and let not in self.steps for let, ran in enumerate(runs))
+        self._others = list(accumulate(map(int, others)))
         self._find_readers()
         self._alive = Alive(len(program.eqns))
         self._last: dict[Var, int] = {}
@@ -281,8 +286,9 @@ class Choosing:
         if dear and (not whole or len(homes) > 1):
             return False
         longer, until = self._longer(before, max(homes)), max(homes)
-        near = whole and until - let <= NEAR
-        if not near and sum(padded(r.type.nbytes) for r in longer) > self._frees(out, whole=whole):
+        held = sum(padded(r.type.nbytes) for r in longer)
+        paid = held <= self._frees(out, whole=whole)
+        if not paid and not (whole and self._others[until] - self._others[let] <= NEAR):
             return False
         old = {home: self.loop(home) for home in homes}
         self._inline(step, readers, whole=whole)
@@ -300,7 +306,7 @@ class Choosing:
             and all(len(n.leaves) <= MAX_OPERANDS for n in new.values())
             and all(self._keeps_order(h, new[h]) for h in homes)
             and all(self._needs(h) <= self.most for h in homes)
-            and self._keeps_peak(step, longer, homes, near=near)
+            and self._keeps_peak(step, longer, homes, paid=paid)
         )
         if not allowed:
             self._inline(step, readers, whole=whole, undo=True)
@@ -355,12 +361,12 @@ class Choosing:
         return own + own // _SLACK if whole else 0
 
     def _keeps_peak(
-        self, step: Step, longer: list[Var], homes: frozenset[int], *, near: bool
+        self, step: Step, longer: list[Var], homes: frozenset[int], *, paid: bool
     ) -> bool:
         """Check the bytes alive now that a value was inlined; keep them if they are allowed."""
         let, out = step.let, step.out
         until, last = max(homes), self._last[out]
-        allowed = self._alive.peak(let, max(last, until)) if near else self.peak
+        allowed = self.peak if paid else self._alive.peak(let, max(last, until))
         touched = {let, last, *homes, *(self._last[r] for r in longer)}
         before = {r: self._last[r] for r in (*longer, out)}
         holds = [(self._last[r] + 1, until, padded(r.type.nbytes)) for r in longer]

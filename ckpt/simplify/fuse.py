@@ -15,8 +15,9 @@ changes. It disappears when every let that reads it is a loop that can run its s
    (`FLOPS_PER_BYTE` of them count as one byte), are no more than those of writing it and reading
    it. A step of `EXPENSIVE_FLOPS` and more per element (exp, tanh, log, ...) is never repeated.
 2. *live ranges*: the operands that have to live longer take no more bytes than the value that
-   disappears; an eighth more is forgiven, for the statistics of a normalisation. Where the last
-   reader is no more than `NEAR` lets away, they only must not raise the peak of these lets. The
+   disappears; an eighth more is forgiven, for the statistics of a normalisation. Where no more
+   than `NEAR` lets that are no steps stand before the last reader, they only must not raise the
+   peak of that stretch. The
    bytes alive never exceed the peak that the program had.
 3. *size*: a loop has at most `MAX_STEPS` steps and `MAX_OPERANDS` operands, and needs no more
    bytes at once than the hungriest let did, or an eighth of the peak.
