@@ -108,8 +108,8 @@ def test_fusion_raises_no_peak(joint):
     assert peak(fuse(joint)) <= peak(joint)
 
 
-@settings(max_examples=12)
-@given(st.one_of(programs(max_lets=6).map(ready), long_loops().map(own_outputs)))
+@settings(max_examples=8)
+@given(st.one_of(programs(max_lets=5).map(ready), long_loops().map(own_outputs)))
 def test_fused_kernels_give_the_same_bits(joint):
     arrays = draw_inputs(joint)
     results, peak = run(joint, arrays)
