@@ -38,7 +38,7 @@ def to_table(problem: Problem, program: Program) -> str:
         grid.add_row(
             str(let),
             names[eqn.outs[0]],
-            eqn.op.label,
+            eqn.op.title,
             data["stage"],
             f"{data['seconds']:.2e}",
             "output" if kept_out else format_bytes(nbytes),
@@ -69,7 +69,7 @@ def to_dot(problem: Problem, program: Program) -> str:
             data: dict[str, Any] = problem.graph.nodes[let]
             nbytes = format_bytes(sum(value.bytes for value in data["values"]))
             eqn = program.eqns[let]
-            label = f"{names[eqn.outs[0]]} = {eqn.op.label}\\n{nbytes}, {data['seconds']:.1e} s"
+            label = f"{names[eqn.outs[0]]} = {eqn.op.title}\\n{nbytes}, {data['seconds']:.1e} s"
             lines.append(f'    n{let} [label="{label}"];')
         lines.append("  }")
     lines += [f"  n{u} -> n{v};" for u, v in sorted(problem.graph.edges)]

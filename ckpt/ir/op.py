@@ -104,7 +104,7 @@ class Op(ABC):
         return snake(type(self).__name__)
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """What tables call an instance: its name, unless that says too little."""
         return self.name
 

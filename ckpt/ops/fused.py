@@ -64,7 +64,7 @@ class Fused(Op):
         return (*(code for code, _, _ in self.steps), *last)
 
     @property
-    def label(self) -> str:
+    def title(self) -> str:
         """The reduction or the dearest step, and how many others: `sum+3`, `tanh+7`."""
         codes = self.codes
         dearest = max(reversed(codes), key=lambda code: FLOPS.get(code, 1.0))
