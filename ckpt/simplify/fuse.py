@@ -13,12 +13,12 @@ changes. It disappears when every let that reads it is a loop that can run its s
 
 1. *traffic*: the bytes that the loops then read in its place, with the flops that they repeat
    (`FLOPS_PER_BYTE` of them count as one byte), are no more than those of writing it and reading
-   it. A step of `EXPENSIVE_FLOPS` and more per element (exp, tanh, log, ...) is never repeated.
+   it. A step of `EXPENSIVE_FLOPS` and more per element (exp, tanh, log, ...) is never repeated,
+   and so is no value whose loop contains one.
 2. *live ranges*: the operands that have to live longer take no more bytes than the value that
    disappears; an eighth more is forgiven, for the statistics of a normalisation. Where no more
    than `NEAR` lets that are no steps stand before the last reader, they only must not raise the
-   peak of that stretch. The
-   bytes alive never exceed the peak that the program had.
+   peak of that stretch. The bytes alive never exceed the peak that the program had.
 3. *size*: a loop has at most `MAX_STEPS` steps and `MAX_OPERANDS` operands, and needs no more
    bytes at once than the hungriest let did, or an eighth of the peak.
 4. *bits*: a reduction combines its elements in the order in which it did (`cost.reduction`).
@@ -34,8 +34,9 @@ matrix products, reductions and expensive steps: none of them ever runs twice be
 Rewrite:
     y = neg x; z = mul y w; s = sum[axes=(0,)] z   ->   s = fused[neg, mul; add along 0] x w
 
-Source: inlining of cheap producers is folklore; that recomputation inside a fused loop is free is
-what the min-cut partitioner of functorch rests on (He, Zou, "functorch", 2022). The rules are ours.
+Source: that recomputation inside a fused loop is free is what the min-cut partitioner of functorch
+rests on (He, Zou. functorch: JAX-like composable function transforms for PyTorch. 2021). Inlining
+of cheap producers is common to fusing compilers; these rules are ours.
 """
 
 from ckpt.ir.program import Program
