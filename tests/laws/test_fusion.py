@@ -22,6 +22,7 @@ from ckpt.plan.place import place
 from ckpt.plan.schedule import running, schedule
 from ckpt.plan.verify import verify
 from ckpt.simplify import simplify
+from ckpt.simplify.choosing import MAX_OPERANDS, MAX_STEPS
 from ckpt.simplify.forget import forget
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
@@ -132,3 +133,15 @@ def test_products_and_sums_are_not_contracted():
     assert [e.op.name for e in fused.eqns] == ["fused"]
     (got,), _ = run(fused, [np.full(64, x), np.full(64, x * x)])
     assert np.all(got == 0)
+
+
+def test_loops_stay_within_their_limits():
+    b = Builder("f")
+    ins = [b.input(Type((64,), DType.F32)) for _ in range(3 * MAX_OPERANDS)]
+    total = ins[0]
+    for x in ins[1:]:
+        total = b.emit(make("neg"), b.emit(make("neg"), b.emit(make("add"), total, x)))
+    fused = fuse(b.build([total]))
+    sizes = [(len(e.op.steps), len(e.ins)) for e in fused.eqns]
+    assert len(sizes) > 1
+    assert all(steps <= MAX_STEPS and n_ins <= MAX_OPERANDS for steps, n_ins in sizes)
