@@ -63,7 +63,7 @@ class MapCall:
     def _function(self, inner: str) -> Any:
         if inner not in self._functions:
             dtype = DType.F32 if self.dtype.itemsize == 4 else DType.F64
-            kernel = MapKernel(self.code, (dtype,) * (len(inner) - 1), dtype, 1, inner)
+            kernel = MapKernel(self.code, (dtype,) * (len(inner) - 1), (dtype,), 1, inner)
             (made,) = build([kernel], self.route)
             self._kept.append(made)
             self._functions[inner] = native(made)

@@ -12,6 +12,7 @@ from ckpt.ir.inline import inline, inline_calls
 from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
 from ckpt.simplify.forget import forget
+from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink
 
@@ -122,12 +123,28 @@ def _closed(
     # Seeds of literal value spread through the transposed program as literals.
     backs = inline(b, inline_calls(cotangent, custom=True), [*early[n_outs:], *seeds])
     program = sink(own_outputs(simplify(b.build([*early[:n_outs], *backs]))))
+    return Joint(program, _border(program, primal))
+
+
+def fused(joint: Joint) -> Joint:
+    """The same program with its elementwise lets inlined into the loops that read them.
+
+    The last pass before planning: what was fused cannot be derived again.
+    """
+    primal = {v for eqn in joint.program.eqns[: joint.n_known] for v in eqn.outs}
+    program = fuse(joint.program)
+    return Joint(program, _border(program, primal))
+
+
+def _border(program: Program, primal: set[Var]) -> int:
+    """The first let that makes nothing of the primal half."""
     late = (i for i, e in enumerate(program.eqns) if not primal.intersection(e.outs))
-    return Joint(program, next(late, len(program.eqns)))
+    return next(late, len(program.eqns))
 
 
 __all__ = [
     "Joint",
+    "fused",
     "gradient_of",
     "joint_of",
     "prepared",

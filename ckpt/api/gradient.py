@@ -23,6 +23,7 @@ def value_and_grad(
     device: Device | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
+    fusion: bool = True,
 ) -> Step:
     """A function that computes `f` and its gradient within a byte budget.
 
@@ -38,6 +39,8 @@ def value_and_grad(
         device: whose costs to plan with; by default this processor's.
         limits: how hard to search; the default is deterministic.
         progress: called while planning.
+        fusion: whether elementwise work is inlined into the loops that read it. Off it is for
+            debugging: the results have the same bits, with more traffic and more memory.
 
     Returns:
         A `Step`: `step(*args) -> (value, grads)`, or `((value, aux), grads)` with `has_aux`.
@@ -77,7 +80,7 @@ def value_and_grad(
             )
         return result  # pyright: ignore[reportUnknownVariableType]
 
-    options = Options(Budget.of(budget), policy, device or Device.this(), limits, progress)
+    options = Options(Budget.of(budget), policy, device or Device.this(), limits, progress, fusion)
     return Step(functools.wraps(f)(checked) if has_aux else f, derive, collect, options)
 
 
@@ -91,6 +94,7 @@ def grad(
     device: Device | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
+    fusion: bool = True,
 ) -> Step:
     """As `value_and_grad`, without the value: `step(*args) -> grads`, or `(grads, aux)`.
 
@@ -109,6 +113,7 @@ def grad(
         device=device,
         limits=limits,
         progress=progress,
+        fusion=fusion,
     )
 
     def only_grads(result: Any) -> Any:
@@ -126,6 +131,7 @@ def compile(  # noqa: A001
     device: Device | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
+    fusion: bool = True,
 ) -> Step:
     """A function compiled as it is, within a byte budget.
 
@@ -139,6 +145,7 @@ def compile(  # noqa: A001
         device: whose costs to plan with.
         limits: how hard to search.
         progress: called while planning.
+        fusion: whether elementwise work is inlined into the loops that read it.
 
     >>> import numpy as np
     >>> def train(w, x):
@@ -148,7 +155,7 @@ def compile(  # noqa: A001
     >>> float(loss), w
     (2.0, array([1., 1.]))
     """
-    options = Options(Budget.of(budget), policy, device or Device.this(), limits, progress)
+    options = Options(Budget.of(budget), policy, device or Device.this(), limits, progress, fusion)
     return Step(f, lambda traced: joint_of(traced.program), result_of, options)
 
 

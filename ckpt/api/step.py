@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import optree
 
-from ckpt.api.derive import Joint
+from ckpt.api.derive import Joint, fused
 from ckpt.api.signature import arrays_of, signature
 from ckpt.choice import (
     Budget,
@@ -42,13 +42,24 @@ Collect = Callable[[Traced, Sequence[Any]], Any]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to plan: what every entry point of the API takes."""
+    """How to plan: what every entry point of the API takes.
+
+    Attributes:
+        budget: on everything alive during a step.
+        policy: who plans.
+        device: whose costs to plan with.
+        limits: how hard to search; None for the default.
+        progress: called while planning.
+        fusion: whether elementwise lets are inlined into the loops that read them; the results
+            have the same bits without it.
+    """
 
     budget: Budget
     policy: str
     device: Device
     limits: Limits | None
     progress: Progress | None
+    fusion: bool = True
 
 
 @dataclass(slots=True)
@@ -156,7 +167,7 @@ class Step:
 
     def joint_for(self, *args: Any, **kwargs: Any) -> Joint:
         """The program that would be planned, and where its primal half ends."""
-        return self._derive(trace(self._f, args, kwargs))
+        return ready_to_plan(self._derive(trace(self._f, args, kwargs)), self._options)
 
     def _compile(self, args: Any, kwargs: Any) -> Compiled:
         key = signature(take_apart(self._f, args, kwargs))
@@ -164,7 +175,8 @@ class Step:
             found = self._compiled.get(key)
             if found is None:
                 traced = trace(self._f, args, kwargs)
-                found = plan_joint(traced, self._derive(traced), self._options)
+                joint = ready_to_plan(self._derive(traced), self._options)
+                found = plan_joint(traced, joint, self._options)
                 self._compiled[key] = found
             self._last = found
             return found
@@ -202,6 +214,11 @@ class _Place:
 def result_of(traced: Traced, results: Sequence[Any]) -> Any:
     """The pytree that the traced function returned, with these leaves."""
     return optree.tree_unflatten(traced.out_treedef, results)
+
+
+def ready_to_plan(joint: Joint, options: Options) -> Joint:
+    """The program that is planned: fused, unless that is turned off."""
+    return fused(joint) if options.fusion else joint
 
 
 def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
@@ -323,4 +340,4 @@ class _Over:
 _FRAGMENTATION_TRIES = 4
 
 
-__all__ = ["Compiled", "Options", "Step", "plan_joint", "result_of"]
+__all__ = ["Compiled", "Options", "Step", "plan_joint", "ready_to_plan", "result_of"]

@@ -13,11 +13,21 @@ if TYPE_CHECKING:
     from ckpt.inspect.subject import Subject
 
 Stage = Literal[
-    "trace", "jvp", "primal", "tangent", "cotangent", "graph", "plan", "timeline", "source"
+    "trace",
+    "jvp",
+    "primal",
+    "tangent",
+    "cotangent",
+    "fused",
+    "graph",
+    "plan",
+    "timeline",
+    "kernels",
+    "source",
 ]
 """From the traced function to its kernels, in order."""
 
-UNDECIDED = ("trace", "jvp", "tangent")
+UNDECIDED = ("trace", "jvp", "tangent", "fused")
 """Stages before anything is decided: a budget has no meaning there."""
 
 
@@ -40,8 +50,10 @@ def inspect(
     """Show the program at one stage of its way.
 
     trace, jvp, primal, tangent and cotangent are programs as text; with a budget, primal and
-    cotangent are the halves that the policy chose. graph is what policies see, plan the table of
-    `ckpt plan`, timeline memory over time with the largest values named, source the kernels.
+    cotangent are the halves that the policy chose. fused is the program that is planned, graph
+    what policies see of it, plan the table of `ckpt plan`, timeline memory over time with the
+    largest values named, kernels what each let that runs reads, writes and computes, source the
+    code of the kernels.
 
     Args:
         model: a YAML model configuration, a file.ir, or file.py:function.
@@ -83,9 +95,7 @@ def inspect(
             write_with(out, lambda path: figure.save(drawn, path))
             return
         suffix = out.suffix if out else ""
-        text = shown(
-            subject, at, told, decided=budget is not None, form="json" if json else suffix
-        )
+        text = shown(subject, at, told, decided=budget is not None, form="json" if json else suffix)
     if out:
         write_text(out, text + "\n")
     else:
@@ -102,7 +112,8 @@ def shown(subject: "Subject", at: Stage, options: "Options", *, decided: bool, f
         decided: whether halves are those that the policy chose.
         form: "json" or the suffix of a file.
     """
-    from ckpt.inspect import graph, stages, timeline
+    from ckpt.inspect import graph, kernels, stages, timeline
+    from ckpt.ir.text import to_text
 
     choosing = options if decided else None
     match at:
@@ -117,15 +128,19 @@ def shown(subject: "Subject", at: Stage, options: "Options", *, decided: bool, f
         case "cotangent":
             return stages.cotangent(subject, choosing)
         case "graph":
-            problem = graph.problem(subject, options)
-            program = subject.joint.program
+            joint = subject.ready(options)
+            problem = graph.problem(joint, options)
             if form in ("json", ".json"):
                 return graph.to_json(problem)
-            return (graph.to_dot if form == ".dot" else graph.to_table)(problem, program)
+            return (graph.to_dot if form == ".dot" else graph.to_table)(problem, joint.program)
+        case "fused":
+            return to_text(subject.ready(options).program)
         case _:
             made = subject.planned(options)
     if at == "timeline":
         return timeline.to_text(made.plan)
+    if at == "kernels":
+        return kernels.to_table(made, options)
     if at == "source":
         return stages.source(made.joint.program, made.plan)
     return made.plan.to_json() if form in ("json", ".json") else str(made.plan)

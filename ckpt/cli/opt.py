@@ -18,7 +18,7 @@ def opt(file: str = "-", /, *, passes: Annotated[str, Parameter(name=["--passes"
 
     Passes: check; inline; jvp or jvp[wrt=0,2]; unzip with save_all, recompute_all, recompute=2,5
     or offload=2 (numbers of lets); partial_eval[unknown=1, ...] likewise; transpose; join;
-    gradient or gradient[wrt=0]; forget; dce; cse; fold; simplify; sink; own_outputs.
+    gradient or gradient[wrt=0]; forget; dce; cse; fold; simplify; sink; own_outputs; fuse.
 
     Args:
         file: program text; - is the standard input. Its last program is the one that is run on.

@@ -25,6 +25,7 @@ from ckpt.simplify.cse import cse
 from ckpt.simplify.dce import dce
 from ckpt.simplify.fold import fold
 from ckpt.simplify.forget import forget
+from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink
 
@@ -173,6 +174,7 @@ PASSES: dict[str, Pass] = {
     "simplify": _each(simplify),
     "sink": _each(sink),
     "own_outputs": _each(own_outputs),
+    "fuse": _each(fuse),
 }
 """Every pass, by the name that `--passes` takes."""
 

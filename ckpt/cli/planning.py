@@ -20,12 +20,14 @@ class Planning:
         device: whose costs to plan with: cpu, or a YAML file.
         work: how hard to search, in deterministic units; the policy's default without it.
         time_limit: stop searching after so many seconds; the answer then depends on the machine.
+        fusion: inline elementwise work into the loops that read it; the bits are the same without.
     """
 
     policy: str = "auto"
     device: str = "cpu"
     work: int | None = None
     time_limit: Annotated[float | None, Parameter(name="--time-limit")] = None
+    fusion: Annotated[bool, Parameter(negative="--no-fusion")] = True
 
 
 def options(
@@ -47,7 +49,7 @@ def options(
     limits = Limits(
         time_seconds=told.time_limit, work=default.work if told.work is None else told.work
     )
-    return Options(Budget.of(budget), told.policy, device, limits, progress)
+    return Options(Budget.of(budget), told.policy, device, limits, progress, told.fusion)
 
 
 def budget_of(budget: str | None, reserve: str | None, overhead: float | None) -> "Budget":

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ckpt.codegen.axes import Nest, inner_pattern, merge
 from ckpt.codegen.kernels import (
     ArrayShape,
     GemmKernel,
@@ -14,8 +13,20 @@ from ckpt.codegen.kernels import (
     Signature,
 )
 from ckpt.cost.contraction import Operand, Product, product, uses_blas
+from ckpt.cost.reduction import Walk, walk, walk_along
 from ckpt.errors import CodegenError
-from ckpt.ir.kernel import Concat, Contract, Copy, Library, Map, NoKernel, Reduce
+from ckpt.ir.axes import Nest, inner_pattern, merge
+from ckpt.ir.kernel import (
+    Axes,
+    Concat,
+    Contract,
+    Copy,
+    Expression,
+    Library,
+    Map,
+    NoKernel,
+    Reduce,
+)
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn
 from ckpt.ir.types import DType, Type
@@ -57,6 +68,14 @@ class _Array:
     dtype: DType
     strides: tuple[int, ...]
 
+    def along(self, axes: Axes, rank: int) -> "_Array":
+        """The same array in a loop of that rank: each of its axes is walked by one, or by none."""
+        strides = [0] * rank
+        for axis, stride in zip(axes, self.strides, strict=True):
+            if axis >= 0:
+                strides[axis] = stride
+        return _Array(self.address, self.dtype, tuple(strides))
+
 
 def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
     """The calls that run a let, in order.
@@ -77,16 +96,16 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
     ]
     match kernel:
         case Map():
-            return _map(kernel.code, outs[0].shape, _result(outs[0]), types, ins)
+            shape = outs[0].shape
+            axes = kernel.axes or [tuple(range(len(shape))) if t.shape else () for t in types]
+            placed = [x.along(a, len(shape)) for x, a in zip(ins, axes, strict=True)]
+            return _map(kernel.code, shape, [_result(t, k) for k, t in enumerate(outs)], placed)
         case Copy():
-            out = _Array(
-                Address("out", 0), outs[0].dtype, Layout.contiguous(types[0].shape).strides
-            )
-            return _map("copy", types[0].shape, out, types, ins)
+            return _map("copy", types[0].shape, [_result(types[0])], ins)
         case Concat():
             return _concat(kernel.axis, outs[0], types, ins)
         case Reduce():
-            return _reduce(kernel, outs[0], types[0], ins[0])
+            return [_reduce(kernel, outs[0], types[0], ins)]
         case Contract():
             return _contract(kernel, outs[0], types, layouts, ins)
         case Library():
@@ -97,24 +116,25 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
             return []
 
 
-def _result(t: Type) -> _Array:
-    return _Array(Address("out", 0), t.dtype, Layout.contiguous(t.shape).strides)
+def _result(t: Type, number: int = 0) -> _Array:
+    return _Array(Address("out", number), t.dtype, Layout.contiguous(t.shape).strides)
 
 
 def _map(
-    code: str, shape: tuple[int, ...], out: _Array, types: Sequence[Type], ins: Sequence[_Array]
+    code: str | Expression, shape: Axes, outs: Sequence[_Array], ins: Sequence[_Array]
 ) -> list[Call]:
-    strides = [
-        x.strides if t.shape == shape else (0,) * len(shape)
-        for x, t in zip(ins, types, strict=True)
-    ]
-    nest = merge(shape, [out.strides, *strides])
+    arrays = [*outs, *ins]
+    nest = merge(shape, [x.strides for x in arrays])
     if nest.rank == 0:  # one element: any stride will do, and one kernel for all
-        nest = Nest((1,), ((1,),) * (1 + len(ins)))
+        nest = Nest((1,), ((1,),) * len(arrays))
     kernel = MapKernel(
-        code, tuple(x.dtype for x in ins), out.dtype, nest.rank, inner_pattern(nest.strides)
+        code,
+        tuple(x.dtype for x in ins),
+        tuple(x.dtype for x in outs),
+        nest.rank,
+        inner_pattern(nest.strides),
     )
-    words = [out.address, *(x.address for x in ins), *nest.sizes]
+    words = [*(x.address for x in arrays), *nest.sizes]
     return [Call(kernel, (*words, *(s for strides in nest.strides for s in strides)))]
 
 
@@ -125,38 +145,24 @@ def _concat(axis: int, out: Type, types: Sequence[Type], ins: Sequence[_Array]) 
     for t, x in zip(types, ins, strict=True):
         offset = start * strides[axis] * out.dtype.itemsize
         place = _Array(Address("out", 0, offset), out.dtype, strides)
-        calls += _map("copy", t.shape, place, [t], [x])
+        calls += _map("copy", t.shape, [place], [x])
         start += t.shape[axis]
     return calls
 
 
-def _reduce(kernel: Reduce, out: Type, t: Type, x: _Array) -> list[Call]:
-    axes = sorted(kernel.axes)
-    kept = [i for i in range(t.ndim) if i not in axes]
-    kept_nest = merge(
-        [t.shape[i] for i in kept],
-        [Layout.contiguous(out.shape).strides, [x.strides[i] for i in kept]],
-    )
-    reduced = merge([t.shape[i] for i in axes], [[x.strides[i] for i in axes]])
-    return [_reduction(kernel.code, "copy", _result(out), [x], kept_nest, reduced)]
+def _reduce(kernel: Reduce, out: Type, t: Type, ins: Sequence[_Array]) -> Call:
+    shape, element = t.shape, "copy"
+    if kernel.element is not None:
+        shape, element = kernel.shape, kernel.element
+        ins = [x.along(a, len(shape)) for x, a in zip(ins, kernel.places, strict=True)]
+    way = walk_along(kernel.code, shape, kernel.axes, [x.strides for x in ins])
+    return _reduction(kernel.code, element, _result(out), ins, way)
 
 
 def _reduction(
-    code: str, element: str, out: _Array, ins: Sequence[_Array], kept: Nest, reduced: Nest
+    code: str, element: str | Expression, out: _Array, ins: Sequence[_Array], way: Walk
 ) -> Call:
-    """A reduction; the strides of `kept` begin with those of the result."""
-    if reduced.rank == 0:
-        reduced = Nest((1,), ((1,),) * len(ins))
-    along_reduced = inner_pattern(reduced.strides)
-    along_kept = inner_pattern(kept.strides[1:]) if kept.rank else ""
-    column = (
-        code in ("add", "mul", "max", "min")
-        and kept.rank > 0
-        and inner_pattern(kept.strides[:1]) == "1"
-        and "s" not in along_kept
-        and "1" in along_kept
-        and "1" not in along_reduced
-    )
+    kept, reduced = way.kept, way.reduced
     kernel = ReduceKernel(
         code,
         element,
@@ -164,8 +170,8 @@ def _reduction(
         out.dtype,
         kept.rank,
         reduced.rank,
-        column,
-        along_kept if column else along_reduced,
+        way.column,
+        way.inner,
     )
     words: list[Word] = [out.address, *(x.address for x in ins), *kept.sizes, *reduced.sizes]
     words += kept.strides[0]
@@ -198,10 +204,9 @@ def _contract(
         place = Address("scratch", 0, used)
         packed = _Array(place, x.dtype, Layout.contiguous(side.shape).strides)
         source = _Array(x.address, x.dtype, side.strides)
-        as_read = Type(side.shape, x.dtype)
-        calls += _map("copy", side.shape, packed, [as_read], [source])
+        calls += _map("copy", side.shape, [packed], [source])
         sides.append((place, side.packed()))
-        used += as_read.nbytes
+        used += Type(side.shape, x.dtype).nbytes
     return [*calls, _gemm(form, out, sides)]
 
 
@@ -236,7 +241,7 @@ def _loops(form: Product, out: Type, ins: Sequence[_Array]) -> Call:
         ],
     )
     summed = merge(a.summed.sizes, [a.summed.strides, b.summed.strides])
-    return _reduction("add", "mul", _result(out), ins, kept, summed)
+    return _reduction("add", "mul", _result(out), ins, walk("add", kept, summed))
 
 
 def _library(

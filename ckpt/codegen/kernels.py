@@ -5,8 +5,11 @@ sizes and strides (in elements). A literal operand is an array without strides.
 """
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
+from ckpt.codegen.expression import dtypes_of, named
+from ckpt.ir.kernel import Expression
 from ckpt.ir.types import DType
 
 
@@ -14,28 +17,28 @@ from ckpt.ir.types import DType
 class MapKernel:
     """A loop nest over all axes of the result.
 
-    Record: out, ins...; sizes[rank]; strides[rank] of out, of each in.
+    Record: outs..., ins...; sizes[rank]; strides[rank] of each out, of each in.
 
     Attributes:
-        code: the scalar code.
+        code: the scalar code, or an expression.
         ins: dtypes of operands.
-        out: dtype of the result.
+        outs: dtypes of the results.
         rank: number of axes after merging; at least 1.
-        inner: per array (result first), its stride along the last axis: "1" unit, "0" none,
+        inner: per array (results first), its stride along the last axis: "1" unit, "0" none,
             "s" any.
     """
 
-    code: str
+    code: str | Expression
     ins: tuple[DType, ...]
-    out: DType
+    outs: tuple[DType, ...]
     rank: int
     inner: str
 
     @property
     def name(self) -> str:
         """A name that says what it is."""
-        dtypes = "_".join(t.value for t in (self.out, *self.ins))
-        return f"map_{self.code}_{dtypes}_r{self.rank}_{self.inner}"
+        form = f"{_dtypes(self.outs, self.ins)}_r{self.rank}_{self.inner}"
+        return f"map_{named(self.code)}_{form}{_digest(self.code)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,8 @@ class ReduceKernel:
 
     Attributes:
         code: "add", "mul", "max", "min", "argmax" or "argmin".
-        element: the scalar code of what is reduced: "copy" of one operand, "mul" of two.
+        element: what is reduced: "copy" of one operand or "mul" of two, in the accumulator's
+            dtype, or an expression, in its own.
         ins: dtypes of operands.
         out: dtype of the result.
         kept: number of kept axes after merging.
@@ -58,7 +62,7 @@ class ReduceKernel:
     """
 
     code: str
-    element: str
+    element: str | Expression
     ins: tuple[DType, ...]
     out: DType
     kept: int
@@ -69,23 +73,31 @@ class ReduceKernel:
     @property
     def accumulator(self) -> DType:
         """Sums and products of f32 run in f64."""
-        if self.ins[0] is DType.F32 and self.code in ("add", "mul"):
-            return DType.F64
-        return self.ins[0]
+        dtype = self.ins[0]
+        if isinstance(self.element, Expression):
+            (dtype,) = dtypes_of(self.element, self.ins)
+        return DType.F64 if dtype is DType.F32 and self.code in ("add", "mul") else dtype
 
     @property
     def name(self) -> str:
         """A name that says what it is."""
-        dtypes = "_".join(t.value for t in (self.out, *self.ins))
         way = "column" if self.column else "row"
         return (
-            f"reduce_{self.code}_{self.element}_{dtypes}"
-            f"_k{self.kept}_r{self.reduced}_{way}_{self.inner}"
+            f"reduce_{self.code}_{named(self.element)}_{_dtypes((self.out,), self.ins)}"
+            f"_k{self.kept}_r{self.reduced}_{way}_{self.inner}{_digest(self.element)}"
         )
 
 
-LANES = 16
-"""Accumulators of a reduction along neighbouring elements: a fixed order, whatever the plan."""
+def _dtypes(outs: tuple[DType, ...], ins: tuple[DType, ...]) -> str:
+    """All of them, or how many there are of each where that would be long."""
+    if len(outs) + len(ins) <= 5:
+        return "_".join(t.value for t in (*outs, *ins))
+    return f"{outs[0].value}_{len(ins)}_to_{len(outs)}"
+
+
+def _digest(code: str | Expression) -> str:
+    """What tells expressions apart that would have one name."""
+    return "" if isinstance(code, str) else "_" + sha256(repr(code).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True, slots=True)

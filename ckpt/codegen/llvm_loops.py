@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 
-from ckpt.codegen.kernels import LANES, GemmKernel, MapKernel, ReduceKernel
+from ckpt.codegen.expression import expression_of, run_steps
+from ckpt.codegen.kernels import GemmKernel, MapKernel, ReduceKernel
 from ckpt.codegen.llvm import TYPES, LlvmScalars, Writer
 from ckpt.codegen.llvm_rare import element_loop
 from ckpt.codegen.mathematics import RARE
 from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
+from ckpt.cost.reduction import LANES
 from ckpt.ir.types import DType
 
 
 def map_ir(kernel: MapKernel) -> str:
     """The IR of a map."""
     w = Writer(kernel.name)
-    dtypes = (kernel.out, *kernel.ins)
-    n = len(dtypes)
+    dtypes = (*kernel.outs, *kernel.ins)
+    n, n_out, n_ins = len(dtypes), len(kernel.outs), len(kernel.ins)
+    expression = expression_of(kernel.code, n_ins, kernel.outs[0])
     bases = [w.pointer(i) for i in range(n)]
     sizes = [w.word(n + a) for a in range(kernel.rank)]
     strides = [
@@ -27,13 +30,21 @@ def map_ir(kernel: MapKernel) -> str:
                 nest(axis + 1, _moved(w, dtypes, bases, [s[axis] for s in strides], loop.index))
             return
         steps = [s[axis] for s in strides]
+        still = {i for i in range(n_ins) if kernel.inner[n_out + i] == "0"}
+        fixed = {i: w.load(bases[n_out + i], kernel.ins[i]) for i in sorted(still)}
+        run_steps(expression, n_ins, LlvmScalars(w), fixed)
 
         def element(s: LlvmScalars, index: str) -> list[tuple[Value, str]]:
             places = _inner(w, dtypes, bases, kernel.inner, steps, index)
-            ins = tuple(w.load(p, t) for p, t in zip(places[1:], kernel.ins, strict=True))
-            return [(scalar(kernel.code, s, kernel.out, ins), places[0])]
+            values = dict(fixed)
+            for i in range(n_ins):
+                if i not in still:
+                    values[i] = w.load(places[n_out + i], kernel.ins[i])
+            run_steps(expression, n_ins, s, values)
+            return [(values[r], p) for p, r in zip(places[:n_out], expression.results, strict=True)]
 
-        element_loop(w, sizes[axis], element, rare=kernel.code in RARE)
+        rare = any(code in RARE for code, _, _ in expression.steps)
+        element_loop(w, sizes[axis], element, rare=rare)
 
     nest(0, bases)
     return w.text()
@@ -153,8 +164,12 @@ class _Reduction:
                 x = w.load(place, dtype, lanes)
             else:  # one element for all lanes
                 x = _splatted(w, w.load(place, dtype), lanes)
-            ins.append(s.cast(x, k.accumulator))
-        return scalar(k.element, s, k.accumulator, tuple(ins))
+            ins.append(x)
+        if isinstance(k.element, str):
+            return scalar(k.element, s, k.accumulator, tuple(s.cast(x, k.accumulator) for x in ins))
+        values = dict(enumerate(ins))
+        run_steps(k.element, len(ins), s, values)
+        return s.cast(values[k.element.results[0]], k.accumulator)
 
     def _combined(self, x: Value, y: Value, lanes: int) -> Value:
         return scalar(COMBINE[self.kernel.code], LlvmScalars(self.w, lanes), x.dtype, (x, y))

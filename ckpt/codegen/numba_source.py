@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ckpt.codegen.expression import expression_of, run_steps
 from ckpt.codegen.kernels import (
-    LANES,
     ArrayShape,
     GemmKernel,
     LibraryKernel,
@@ -20,6 +20,7 @@ from ckpt.codegen.kernels import (
     Signature,
 )
 from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
+from ckpt.cost.reduction import LANES
 from ckpt.errors import CodegenError
 from ckpt.ir.types import DType
 
@@ -179,11 +180,18 @@ def _step(dtype: DType, index: str, kind: str, stride: str) -> str:
 
 
 def _map(s: _Source, kernel: MapKernel) -> None:
-    dtypes = (kernel.out, *kernel.ins)
+    dtypes = (*kernel.outs, *kernel.ins)
     n, rank = len(dtypes), kernel.rank
+    n_out, n_ins = len(kernel.outs), len(kernel.ins)
+    expression = expression_of(kernel.code, n_ins, kernel.outs[0])
+    still = [i for i in range(n_ins) if kernel.inner[n_out + i] == "0"]
     places = [s.let(f"record[{i}]", "p") for i in range(n)]
+    values: dict[int, Value] = {}
     for a in range(rank):
         at = f"i{a}"
+        if a == rank - 1:  # what does not vary along the last axis
+            values = {i: s.load(places[n_out + i], kernel.ins[i]) for i in still}
+            run_steps(expression, n_ins, s, values)
         s.do(f"for {at} in range(record[{n + a}]):")
         s.indent += 1
         pattern = kernel.inner if a == rank - 1 else "s" * n
@@ -191,8 +199,10 @@ def _map(s: _Source, kernel: MapKernel) -> None:
             s.let(place + _step(t, at, kind, f"record[{n + rank * (1 + i) + a}]"), "p")
             for i, (place, t, kind) in enumerate(zip(places, dtypes, pattern, strict=True))
         ]
-    ins = tuple(s.load(p, t) for p, t in zip(places[1:], kernel.ins, strict=True))
-    s.store(places[0], scalar(kernel.code, s, kernel.out, ins))
+    values |= {i: s.load(places[n_out + i], kernel.ins[i]) for i in range(n_ins) if i not in still}
+    run_steps(expression, n_ins, s, values)
+    for place, result in zip(places[:n_out], expression.results, strict=True):
+        s.store(place, values[result])
 
 
 class _Reduction:
@@ -260,8 +270,14 @@ class _Reduction:
     def _add(self, total: Value, places: Sequence[str]) -> None:
         """`total = combine(total, element)`."""
         s, k = self.s, self.kernel
-        ins = tuple(s.cast(s.load(p, t), k.accumulator) for p, t in zip(places, k.ins, strict=True))
-        element = scalar(k.element, s, k.accumulator, ins)
+        ins = [s.load(p, t) for p, t in zip(places, k.ins, strict=True)]
+        if isinstance(k.element, str):
+            as_summed = tuple(s.cast(x, k.accumulator) for x in ins)
+            element = scalar(k.element, s, k.accumulator, as_summed)
+        else:
+            values = dict(enumerate(ins))
+            run_steps(k.element, len(ins), s, values)
+            element = s.cast(values[k.element.results[0]], k.accumulator)
         new = scalar(COMBINE[k.code], s, k.accumulator, (total, element))
         s.do(f"{total.text} = {new.text}")
 

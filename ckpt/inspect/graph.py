@@ -7,18 +7,17 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from ckpt.api.derive import Joint
 from ckpt.api.step import Options
 from ckpt.choice import Problem, format_bytes, problem_of, problem_to_json
 from ckpt.cost.model import CostModel
-from ckpt.inspect.subject import Subject
 from ckpt.ir.program import Program
 from ckpt.ir.text import names_of
 
 
-def problem(subject: Subject, options: Options) -> Problem:
-    """What a policy would be asked."""
+def problem(joint: Joint, options: Options) -> Problem:
+    """What a policy would be asked about a program that is ready to plan."""
     costs = CostModel(options.device)
-    joint = subject.joint
     return problem_of(joint.program, costs, options.budget, n_known=joint.n_known)
 
 
@@ -39,7 +38,7 @@ def to_table(problem: Problem, program: Program) -> str:
         grid.add_row(
             str(let),
             names[eqn.outs[0]],
-            eqn.op.name,
+            eqn.op.title,
             data["stage"],
             f"{data['seconds']:.2e}",
             "output" if kept_out else format_bytes(nbytes),
@@ -70,7 +69,7 @@ def to_dot(problem: Problem, program: Program) -> str:
             data: dict[str, Any] = problem.graph.nodes[let]
             nbytes = format_bytes(sum(value.bytes for value in data["values"]))
             eqn = program.eqns[let]
-            label = f"{names[eqn.outs[0]]} = {eqn.op.name}\\n{nbytes}, {data['seconds']:.1e} s"
+            label = f"{names[eqn.outs[0]]} = {eqn.op.title}\\n{nbytes}, {data['seconds']:.1e} s"
             lines.append(f'    n{let} [label="{label}"];')
         lines.append("  }")
     lines += [f"  n{u} -> n{v};" for u, v in sorted(problem.graph.edges)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ckpt.api.derive import Joint, gradient_of, joint_of
 from ckpt.api.signature import chosen
-from ckpt.api.step import Compiled, Options, plan_joint
+from ckpt.api.step import Compiled, Options, plan_joint, ready_to_plan
 from ckpt.frontends.numpy import Traced
 
 
@@ -17,7 +17,7 @@ class Subject:
         name: what the user called it.
         traced: the function, traced.
         wrt: per input, whether it is differentiated by; None when no gradient is taken.
-        joint: value and gradient in one program, or the function as it is.
+        joint: value and gradient in one program, or the function as it is; not fused yet.
     """
 
     name: str
@@ -25,9 +25,13 @@ class Subject:
     wrt: tuple[bool, ...] | None
     joint: Joint
 
+    def ready(self, options: Options) -> Joint:
+        """The program that is planned: fused, unless that is turned off."""
+        return ready_to_plan(self.joint, options)
+
     def planned(self, options: Options) -> Compiled:
         """Decide and place; see `ckpt.api.step.plan_joint`."""
-        return plan_joint(self.traced, self.joint, options)
+        return plan_joint(self.traced, self.ready(options), options)
 
 
 def returns_scalar(traced: Traced) -> bool:

@@ -7,23 +7,59 @@ code generator, and fusion is a transformation of data.
 from dataclasses import dataclass
 from typing import Any
 
+Axes = tuple[int, ...]
+Step = tuple[str, str, tuple[int, ...]]
+"""A scalar operation: its code, the dtype of its result, and the numbers of its operands."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """What is computed for one element: a small program over numbered scalars.
+
+    Operands have the numbers 0, 1, ...; step `k` of `n` operands makes number `n + k`. Every step
+    rounds to its dtype, as if its result were stored and read again.
+
+    Attributes:
+        steps: in an order in which each operand is made before it is read.
+        results: the numbers of the values that leave, in order.
+    """
+
+    steps: tuple[Step, ...]
+    results: tuple[int, ...]
+
 
 @dataclass(frozen=True, slots=True)
 class Map:
     """`out[i] = code(x0[i], x1[i], ...)`; operands of shape [] are read at every index.
 
-    `code` names a scalar operation that the printer of codegen knows, e.g. "sin", "add".
+    Attributes:
+        code: a scalar operation that the printer of codegen knows, e.g. "sin", "add", or an
+            expression made of them, which has one result array per result.
+        axes: per operand, the axis of the result that each of its axes is walked through with;
+            -1 for one of length one. Without it operands have the shape of the result, or [].
     """
 
-    code: str
+    code: str | Expression
+    axes: tuple[Axes, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """Combine elements along axes: code is "add", "mul", "max", "min", "argmax" or "argmin"."""
+    """Combine elements along axes: code is "add", "mul", "max", "min", "argmax" or "argmin".
+
+    Attributes:
+        code: how elements are combined.
+        axes: of the elements, combined along.
+        element: what is combined, made of the operands; without it the elements of the only one.
+        places: with `element`: per operand, as `Map.axes`, its axes among those of the elements.
+        shape: with `element`: the shape of the elements.
+    """
 
     code: str
-    axes: tuple[int, ...]
+    axes: Axes
+    element: Expression | None = None
+    places: tuple[Axes, ...] = ()
+    shape: Axes = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,6 +103,11 @@ class Op(ABC):
         """The snake-case name under which the class is registered."""
         return snake(type(self).__name__)
 
+    @property
+    def title(self) -> str:
+        """What tables call an instance: its name, unless that says too little."""
+        return self.name
+
     @abstractmethod
     def type(self, *ins: Type) -> Type | tuple[Type, ...]:
         """Result types of plain operand types; raises IRTypeError."""

@@ -139,7 +139,7 @@ def _lets(s: Schedule, seconds: Mapping[int, float], choices: Mapping[int, str])
     return tuple(
         Let(
             name=names[eqn.outs[0]] if eqn.outs else "_",
-            op=eqn.op.name,
+            op=eqn.op.title,
             source=str(eqn.source) if eqn.source else "",
             nbytes=0 if is_view(eqn, s.stored) else sum(v.type.nbytes for v in eqn.outs),
             seconds=seconds.get(i, 0.0),

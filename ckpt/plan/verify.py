@@ -50,7 +50,7 @@ def _check_program(plan: Plan, program: Program, stored: dict[Var, Stored]) -> N
         view = is_view(eqn, stored)
         facts = (
             names[eqn.outs[0]] if eqn.outs else "_",
-            eqn.op.name,
+            eqn.op.title,
             "" if eqn.source is None else str(eqn.source),
             0 if view else sum(v.type.nbytes for v in eqn.outs),
             view,

@@ -6,6 +6,9 @@
     fold        lets whose result is an operand or a constant
     sink        lets run as late as that holds no more bytes
     outputs     every result in a buffer of its own: the normal form that plan expects
+    fuse        elementwise lets inlined into the loops of their readers; last, before planning
+                (`seen` looks through views, `loops` names what can be a step, `choosing` decides,
+                `alive` counts bytes, `assemble` writes the fused lets)
 
 They run before planning. Nothing after planning may merge two runs of a let: a repeat is a
 recomputation that was paid for.

@@ -238,6 +238,20 @@ def test_pins_are_kept(mark, least, most):
     assert least <= runs <= most
 
 
+def test_fusion_changes_no_bit_and_can_be_turned_off():
+    def smooth(x):
+        return np.sum(np.tanh(x * 2.0 + 1.0) ** 2)
+
+    x = np.linspace(-1, 1, 1000)
+    step, plain = ckpt.value_and_grad(smooth), ckpt.value_and_grad(smooth, fusion=False)
+    assert [g.tobytes() for g in step(x)] == [g.tobytes() for g in plain(x)]
+    assert len(step.plan.steps) < len(plain.plan.steps)
+    assert step.plan.peak_bytes <= plain.plan.peak_bytes
+    assert any(let.op == "tanh+2" for let in step.plan.lets)
+    assert ckpt.grad(smooth, fusion=False)(x).tobytes() == step(x)[1].tobytes()
+    assert ckpt.compile(smooth, fusion=False)(x) == step(x)[0]
+
+
 def test_a_plan_is_needed_before_it_can_be_shown():
     with pytest.raises(ckpt.ArgumentError, match="has no plan yet"):
         _ = ckpt.grad(value).plan

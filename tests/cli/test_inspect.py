@@ -56,6 +56,22 @@ def test_less_memory_leaves_fewer_residuals(at):
     assert held(at("primal", "--budget", "0.75x")) < held(at("primal", "--budget", "1x"))
 
 
+def test_the_program_that_is_planned(at):
+    def ops(*options):
+        return {eqn.op.name for eqn in check(parse(at("fused", *options))).eqns}
+
+    assert "fused" in ops()
+    assert "fused" not in ops("--no-fusion")
+
+
+def test_the_kernels(at):
+    text = at("kernels", "--budget", "0.8x")
+    assert "distinct kernels" in text
+    assert "2x" in text
+    again = at("kernels", "--no-fusion")
+    assert again.count("\n") > text.count("\n")
+
+
 def test_the_graph_as_table_json_and_dot(at, ckpt_, program, tmp_path):
     assert "tasks" in at("graph")
     data = json.loads(at("graph", "--json"))

@@ -19,7 +19,7 @@ from ckpt.ir.types import DType, Type
 from tests.codegen.harness import executable, one_op
 
 KEPT = compiling.Object(b"code", b"bitcode", "symbol")
-NEGATE = MapKernel("neg", (DType.F64,), DType.F64, 1, "11")
+NEGATE = MapKernel("neg", (DType.F64,), (DType.F64,), 1, "11")
 
 
 @pytest.fixture

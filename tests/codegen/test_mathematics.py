@@ -157,7 +157,7 @@ def test_bounded_functions_stay_within_their_bounds():
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_no_call_keeps_llvm_from_vectors(name, dtype):
     n_ins = 2 if name in TWO else 1
-    text = kernel_text(MapKernel(name, (dtype,) * n_ins, dtype, 1, "1" * (n_ins + 1)))
+    text = kernel_text(MapKernel(name, (dtype,) * n_ins, (dtype,), 1, "1" * (n_ins + 1)))
     called = set(re.findall(r"call [^@]*@([\w.]+)", text))
     ours = {c for c in called if not c.startswith("llvm.")}
     assert ours == ({name + "f" * (dtype is DType.F32)} if name in RARE else set())

@@ -63,6 +63,29 @@ def test_reductions_agree(code, dtype, shape, axes, layout):
     both(op, [t], layout, [x])
 
 
+SHIFTED = (("sub", "f32", (0, 1)), ("exp", "f32", (2,)))
+ROOTED = (("add", "f32", (1, 2)), ("sqrt", "f32", (3,)), ("div", "f32", (0, 4)))
+WHOLE = (0, 1)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "permuted"])
+@pytest.mark.parametrize(
+    ("shape", "axes", "steps", "results", "reduce"),
+    [
+        ((3, 50), (WHOLE, (0,)), SHIFTED, (3,), ("add", (1,))),  # lanes, a function called in each
+        ((50, 35), (WHOLE, (1,)), SHIFTED, (2,), ("max", (0,))),  # columns
+        ((50, 35), (WHOLE, (0,)), SHIFTED, (2,), ("add", (0,))),  # columns of rows' differences
+        ((3, 40), (WHOLE, (0,)), SHIFTED, (3, 2), None),  # two results
+        ((3, 40), (WHOLE, (0,), ()), ROOTED, (5,), None),  # a root once per row
+    ],
+)
+def test_fused_loops_agree(shape, axes, steps, results, reduce, layout):
+    op = OPS["fused"](shape, axes, steps, results, reduce)
+    ins = [Type(tuple(shape[a] for a in places), DType.F32) for places in axes]
+    random = np.random.default_rng(0)
+    both(op, ins, layout, [random.uniform(1, 2, t.shape).astype(np.float32) for t in ins])
+
+
 @pytest.mark.parametrize("name", ["argmax", "argmin"])
 def test_positions_agree(name):
     both(

@@ -110,6 +110,8 @@ def jvp_constant():
         for sample in cls.samples():
             if issubclass(cls, HoldsPrograms) or any(t.linear for t in sample.ins):
                 continue
+            if sample.op.name == "fused":  # comes after differentiation
+                continue
             if not sample.ins or not any(t.has_tangent for t in sample.ins):
                 continue
             b = Builder("p")

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ckpt
-from ckpt.api.derive import gradient_of
+from ckpt.api.derive import fused, gradient_of
 from ckpt.choice import Budget, Limits, decide, evaluate, problem_of, running_lets, running_order
 from ckpt.codegen.executable import Executable
 from ckpt.cost.device import Device
@@ -37,7 +37,7 @@ SMALLER = {
 
 
 @functools.cache
-def gradient_program(name):
+def gradient_program(name, fusion=True):
     model = MODELS[name]
     config = model.config(**SMALLER.get(name, {}))
     loss = model.make_loss(config)
@@ -45,6 +45,7 @@ def gradient_program(name):
     traced = trace(loss, args)
     wrt = [t.has_tangent for t in traced.in_types] + [False] * len(traced.constants)
     joint = gradient_of(traced.program, wrt)
+    joint = fused(joint) if fusion else joint
     arrays = [
         np.asarray(x, t.dtype.numpy)
         for x, t in zip(traced.arguments.values, traced.in_types, strict=True)
@@ -53,10 +54,15 @@ def gradient_program(name):
 
 
 @functools.cache
-def reference(name):
-    joint, arrays = gradient_program(name)
+def reference(name, fusion=True):
+    joint, arrays = gradient_program(name, fusion)
     order = running_lets(joint.program)
     return Executable(joint.program, place(joint.program, order, costs=COSTS))(*arrays)
+
+
+@pytest.mark.parametrize("name", ["gpt", "resnet", "lstm"])
+def test_fused_and_unfused_steps_have_the_same_bits(name):
+    assert same_bits(reference(name), reference(name, fusion=False))
 
 
 def random_order(joint, random):

@@ -28,12 +28,16 @@ def name(sample: Sample) -> str:
     return f"{sample.op.name}[{params}]({','.join(map(str, sample.ins))})"
 
 
+UNLIKE = ("stop_gradient", "fused")
+
+
 def differentiable(sample: Sample) -> bool:
     """Whether differences say anything: f32 results are too coarse, host values stay put.
 
-    `stop_gradient` has another derivative than differences show: that is what it is for.
+    `stop_gradient` has another derivative than differences show: that is what it is for. `fused`
+    comes after differentiation.
     """
-    if isinstance(sample.op, HoldsPrograms | Cast) or sample.op.name == "stop_gradient":
+    if isinstance(sample.op, HoldsPrograms | Cast) or sample.op.name in UNLIKE:
         return False
     outs = result_types(sample.op, sample.ins)
     here = all(t.space is Space.DEVICE for t in (*sample.ins, *outs))
