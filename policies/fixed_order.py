@@ -295,9 +295,10 @@ class _Engines:
         """Plan a few stretches of the best plan anew."""
         best = self.best
         for _ in range(4 if self.timed else 2):
-            if best.done() or self.windows.finished:
+            short = self.timed and best.left() < 2 * STRETCH_SECONDS
+            if best.done() or short or self.windows.finished:
                 return
-            seconds = min(STRETCH_SECONDS, max(0.05, best.left())) if self.timed else None
+            seconds = STRETCH_SECONDS if self.timed else None
             try:
                 self.windows.improve(seconds, None if self.timed else 20)
             except FAILURES as error:

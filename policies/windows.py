@@ -33,6 +33,9 @@ __all__ = ["Windows", "alive_at"]
 MOST_STAGES = 14
 """Stages of a stretch at which memory is counted."""
 
+MOST_TASKS = 1_500
+"""Tasks of a graph whose stretches, even short ones, make programs that are not too large."""
+
 MOST_COLUMNS = 6_000
 """Variables of a program that is worth solving."""
 
@@ -74,6 +77,9 @@ class Windows:
         search: Whose plan is improved.
         moments: Of the problem.
         seed: Of the choice of stretches.
+
+    Attributes:
+        finished: Whether there is nothing to gain here any more.
     """
 
     def __init__(self, search: SetSearch, moments: Moments, seed: int) -> None:
@@ -85,7 +91,7 @@ class Windows:
         total = float(self._problem.seconds.sum())
         self._unit = total / 1e4 if total > 0 else 1.0
         self._width = max(8, self._problem.n // 12)
-        self.finished = False
+        self.finished = self._problem.n > MOST_TASKS
 
     def improve(self, seconds: float | None, nodes: int | None) -> bool:
         """Plan one stretch anew; tell whether the best plan of the search got better.
