@@ -49,6 +49,9 @@ COOLINGS = 24
 CHUNK = 500
 """Steps after which the clock is looked at."""
 
+DEARER = 1.5
+"""The price of memory rises by this factor while plans do not fit, and falls while they do."""
+
 LONGER = 1.5
 """After each round of temperatures, annealing takes so many times longer."""
 
@@ -102,9 +105,9 @@ class _Engines:
             linked = link_bound(machine_of(source, problem), problem, bounder)
             best.prove(linked.seconds, linked.engine)
         natural = bounder.network.natural_price()
-        price = 3.0 * (self.bound.price if self.bound.price > 0 else natural)
+        self.price = 3.0 * (self.bound.price if self.bound.price > 0 else natural)
         seed = best.limits.seed
-        self.search = SetSearch(problem, moments.baseline, seed, price, best.calls)
+        self.search = SetSearch(problem, moments.baseline, seed, self.price, best.calls)
         self.windows = Windows(self.search, moments, seed)
         self.stage = self.bound.task if self.bound.task >= 0 else int(np.argmax(moments.baseline))
         self.proof = StageRounds(problem, moments, [self.stage], best.limits.time_seconds)
@@ -130,7 +133,7 @@ class _Engines:
             if again and not self.proof.beside:
                 continue
             if best.sequence is None:
-                search.price *= 1.5
+                search.price *= DEARER
                 if round_ % 3 == 0:
                     search.start(self.starts[round_ // 3 % len(self.starts)])
             before = best.seconds
@@ -287,6 +290,10 @@ class _Engines:
                 self._prove()
             if best.done():
                 break
+        if best.sequence is not None:
+            # a price that is higher than it must be keeps the search from leaving where it is
+            over = search.plan.excess > 0
+            search.price = search.price * DEARER if over else max(self.price, search.price / DEARER)
         search.fill()
         if search.best_seconds < np.inf:
             self._try(search.best_pairs(), "recompute sets")
