@@ -15,6 +15,7 @@ import numpy as np
 from policies.cutgrid import CutGrid
 from policies.decision import Status
 from policies.errors import Infeasible, Stopped
+from policies.gapcover import GapCover
 from policies.incumbent import PLENTY
 from policies.lifetimes import to_pairs, to_sequence
 from policies.linkbound import link_bound
@@ -22,7 +23,7 @@ from policies.nested import nested_starts
 from policies.offload import can_offload
 from policies.playback import machine_of
 from policies.policy import policy_named
-from policies.proving import StageRounds
+from policies.proving import AT_ONCE_SECONDS, StageRounds
 from policies.recompute_sets import SetSearch
 from policies.windows import Windows
 
@@ -54,6 +55,9 @@ DEARER = 1.5
 
 LONGER = 1.5
 """After each round of temperatures, annealing takes so many times longer."""
+
+MOST_GAPS = 2_000
+"""Gaps of a covering program that is worth solving."""
 
 FAILURES = (ArithmeticError, MemoryError, OSError, RuntimeError, ValueError)
 """What a solver that fails may raise; it ends that engine and loses nothing."""
@@ -122,6 +126,8 @@ class _Engines:
         self.starts = self._cut_plans()
         if self.rigorous and not self.best.done():
             self._special()
+        if self.rigorous and not self.best.done():
+            self._cover_gaps()
 
     def go_on(self) -> None:
         """Prove and search in turn."""
@@ -180,6 +186,23 @@ class _Engines:
             best.offer(sequence, name)
             if found.status is Status.OPTIMAL and best.calls == 1:
                 best.prove(found.seconds - best.base, name)
+
+    def _cover_gaps(self) -> None:
+        """Raise the bound by the cheapest gaps in which values must be let go."""
+        best = self.best
+        cover = GapCover(best.problem, self.bounder.moments)
+        if cover.size > MOST_GAPS:
+            return
+        try:
+            whole = cover.program(AT_ONCE_SECONDS if self.timed else None, 100).minimise()
+        except FAILURES as error:
+            best.tell(f"gap cover failed: {error}")
+            return
+        best.work += 0.1 * cover.size
+        if whole.infeasible:
+            best.impossible = "gap cover"
+        else:
+            best.prove(min(cover.seconds(whole), best.seconds - best.base), "gap cover")
 
     def _cut_plans(self) -> list[NDArray[np.int64]]:
         """Make plans from cuts and nested ones; return those that do not fit, the nearest first."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from policies.cutbound import Moments
     from policies.milp_solver import Solver
 
-__all__ = ["StageRounds"]
+__all__ = ["AT_ONCE_SECONDS", "StageRounds"]
 
 QUICK = 0.05
 """Programs in fractions that take a larger part of the time than this are the last."""

@@ -7,6 +7,7 @@ from policies import Infeasible, solve
 from policies.compact import compact_of
 from policies.cutbound import CutBounder, moments
 from policies.evaluate import memory_profile
+from policies.gapcover import GapCover
 from policies.generate import layered, random_problem
 from policies.mincut import TwoNodeCut, best_price
 from policies.proving import StageRounds
@@ -49,6 +50,9 @@ def test_bounds_never_exceed_the_optimum(seed):
     bounder = CutBounder(compact)
     cut = bounder.bound(compact.budget)
     assert cut.seconds <= extra + slack
+    for whole in (True, False):
+        cover = GapCover(compact, bounder.moments)
+        assert cover.seconds(cover.program(None, 1000, whole=whole).minimise()) <= extra + slack
     first = cut.task if cut.task >= 0 else int(np.argmax(bounder.moments.baseline))
     rounds = StageRounds(compact, bounder.moments, [first], None)
     while not rounds.finished:
