@@ -144,7 +144,7 @@ class _Engines:
                     search.start(self.starts[round_ // 3 % len(self.starts)])
             before = best.seconds
             self._anneal(HEATS[round_ % len(HEATS)], LONGER ** (round_ // len(HEATS)))
-            if best.sequence is not None and round_ % 2 == 1:
+            if self.timed and best.sequence is not None and round_ % 2 == 1:
                 self._windows()
             improved = best.seconds < before * (1 - 1e-4) or best.seconds == np.inf
             stale = 0 if improved else stale + 1
@@ -295,6 +295,8 @@ class _Engines:
         n = best.problem.n
         limit = best.limits.time_seconds
         per_unit = 120_000.0 / (1000.0 + n)
+        if limit is None and best.sequence is None:
+            per_unit /= 3.0  # steps are dear while much is over budget
         share = 0.15 + 0.0004 * n if limit is None else max(0.2 + 0.0005 * n, 0.06 * limit)
         share = min(share * longer, max(0.0, best.left())) / COOLINGS
         steps = max(4, int(1000.0 * share * per_unit))
@@ -324,16 +326,13 @@ class _Engines:
     def _windows(self) -> None:
         """Plan a few stretches of the best plan anew."""
         best = self.best
-        for _ in range(4 if self.timed else 2):
-            short = self.timed and best.left() < 2 * STRETCH_SECONDS
-            if best.done() or short or self.windows.finished:
+        for _ in range(4):
+            if best.done() or best.left() < 2 * STRETCH_SECONDS or self.windows.finished:
                 return
-            seconds = STRETCH_SECONDS if self.timed else None
             try:
-                self.windows.improve(seconds, None if self.timed else 20)
+                self.windows.improve(STRETCH_SECONDS, None)
             except FAILURES as error:
                 self.windows.finished = True
                 best.tell(f"large neighbourhood failed: {error}")
                 return
-            best.work += 200.0
             self._take("large neighbourhood")
