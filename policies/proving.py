@@ -35,7 +35,7 @@ AT_ONCE_SECONDS = 0.3
 MOST_STAGES = 40
 """Stages of a program in fractions."""
 
-LARGEST = {True: 150_000, False: 3_200}
+LARGEST = {True: 150_000, False: 1_200}
 """Variables of a program that is worth solving, with a time limit and with a limit on work."""
 
 
@@ -129,7 +129,7 @@ class StageRounds:
             share = 0.4 if self._phase is _Phase.LAST and not self._cut_short else 0.9
             limit = max(0.1, share * left - 0.2) if self.beside else AT_ONCE_SECONDS
         elif whole:
-            nodes = 200
+            nodes = 40
         self._running = program
         self._solver.begin(program.program(limit, nodes))
 
