@@ -35,7 +35,7 @@ AT_ONCE_SECONDS = 0.3
 MOST_STAGES = 40
 """Stages of a program in fractions."""
 
-LARGEST = {True: 150_000, False: 1_200}
+LARGEST = {True: 150_000, False: 700}
 """Variables of a program that is worth solving, with a time limit and with a limit on work."""
 
 
