@@ -330,7 +330,7 @@ class _Engines:
             if best.done() or best.left() < 2 * STRETCH_SECONDS or self.windows.finished:
                 return
             try:
-                self.windows.improve(STRETCH_SECONDS, None)
+                self.windows.improve(STRETCH_SECONDS)
             except FAILURES as error:
                 self.windows.finished = True
                 best.tell(f"large neighbourhood failed: {error}")

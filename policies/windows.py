@@ -93,14 +93,13 @@ class Windows:
         self._width = max(8, self._problem.n // 12)
         self.finished = self._problem.n > MOST_TASKS
 
-    def improve(self, seconds: float | None, nodes: int | None) -> bool:
+    def improve(self, seconds: float) -> bool:
         """Plan one stretch anew; tell whether the best plan of the search got better.
 
         The search must stand at its best plan, and does so again afterwards.
 
         Args:
-            seconds: Time limit of the program, or None.
-            nodes: Limit on branch-and-bound nodes, or None; deterministic.
+            seconds: Time limit of the program.
         """
         search, n = self._search, self._problem.n
         pairs = pairs_of(search.plan)
@@ -118,7 +117,7 @@ class Windows:
             self._width = max(8, self._width * 2 // 3)
             return False
         program = Program(
-            model.cost, model.lower, model.upper, model.rows, model.integral, seconds, nodes
+            model.cost, model.lower, model.upper, model.rows, model.integral, seconds
         )
         found = program.minimise()
         if found.x is None:
