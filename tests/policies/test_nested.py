@@ -20,7 +20,7 @@ from policies.lean import lean_pairs, unrolled
 from policies.lifetimes import to_sequence
 from policies.mincut import TwoNodeCut
 from policies.nested import nested, nested_starts, split_of
-from policies.treeverse import forward_steps
+from policies.loops.binomial import forward_steps
 
 
 def loop(length):
