@@ -10,7 +10,7 @@ from policies.loops.walk import KEEP, Tables, below, decide, fits
 
 __all__ = ["MOST_SEGMENTS", "count"]
 
-MOST_SEGMENTS = 1 << 20
+MOST_SEGMENTS = 1 << 16
 """Segments that differ in length or memory."""
 
 

@@ -18,7 +18,7 @@ from policies.loops.hull import hull_root, hull_rows
 from policies.loops.table import exact_root, exact_rows
 from policies.loops.walk import Tables, envelope, first_frame, write
 
-__all__ = ["LONGEST_EXACT", "Mixed", "least_advances"]
+__all__ = ["LONGEST_EXACT", "Mixed", "bound", "least_advances"]
 
 LONGEST_EXACT = 1000
 """Loops up to this many steps get their table, if it is not too large."""
@@ -117,19 +117,40 @@ def least_advances(length: int, units: int, carry: int, residual: int) -> int:
     return max(0, length - 1 - units // residual) if length else 0
 
 
+def bound(length: int, units: int, carry: int, residual: int) -> int:
+    """Give a certified bound on the advances of any schedule, without making one.
+
+    >>> bound(100_000, 64, 1, 6), Mixed(100_000, 64, 1, 6).advances
+    (315544, 317023)
+    """
+    least = least_advances(length, units, carry, residual)
+    units = min(units, max(0, length - 1) * residual)
+    if length - 2 - units // residual <= units // residual or units < carry:
+        return least
+    hull = _bounding(length, _ceiling(units), carry, residual)
+    if hull is None:
+        return least
+    tables = _tables(units, carry, residual, _BARE, hull)
+    return max(least, math.ceil(envelope(tables, length, tables.root)))
+
+
+@lru_cache(maxsize=4)
+def _bounding(length: int, ceiling: int, carry: int, residual: int) -> _Hull | None:
+    rows = min(ceiling, length * residual // 2) + 1
+    return hull_rows(length, rows, carry, residual, max(ceiling // 2 + 1, carry))
+
+
 @lru_cache(maxsize=64)
-def _planned(
-    length: int, units: int, carry: int, residual: int
-) -> tuple[Tables | None, int, int]:
+def _planned(length: int, units: int, carry: int, residual: int) -> tuple[Tables | None, int, int]:
     """Give what decisions are read from, the advances they lead to, and a bound on any others.
 
     Without tables, states alone are stored.
     """
     if length:
         units = min(units, (length - 1) * residual)  # everything fits then
-    bound = least_advances(length, units, carry, residual)
+    fewest = least_advances(length, units, carry, residual)
     if length - 2 - units // residual <= units // residual:  # one checkpoint, which meets the bound
-        return _tables(units, carry, residual, _BARE, (_NONE, _NONE, _NONE)), bound, bound
+        return _tables(units, carry, residual, _BARE, (_NONE, _NONE, _NONE)), fewest, fewest
     plain = forward_steps(length, units // carry + 1)
     if units < residual:
         return None, plain, plain  # there is nothing to choose
@@ -144,11 +165,11 @@ def _planned(
         fewest = int(tables.exact_root[length])
         return tables, fewest, fewest
     if hull is None:
-        return None, plain, bound
+        return None, plain, fewest
     tables = _tables(units, carry, residual, exact, hull)
-    bound = max(bound, math.ceil(envelope(tables, length, tables.root)))
+    fewest = max(fewest, math.ceil(envelope(tables, length, tables.root)))
     found = int(count(tables, length))
-    return (tables, found, bound) if 0 <= found <= plain else (None, plain, bound)
+    return (tables, found, fewest) if 0 <= found <= plain else (None, plain, fewest)
 
 
 def _ceiling(units: int) -> int:
@@ -166,7 +187,7 @@ def _shared(length: int, ceiling: int, carry: int, residual: int) -> tuple[_Exac
     sums = rows * length * length // 2
     if rows * (length + 1) <= MOST_CELLS and (sums <= MOST_SUMS or length <= LONGEST_EXACT):
         return exact_rows(length, rows, carry, residual), None
-    hull = hull_rows(length, rows, carry, residual, max(ceiling // 2 + 1, carry))
+    hull = _bounding(length, ceiling, carry, residual)
     short = min(length, math.isqrt(2 * SHORT_SUMS // rows), MOST_CELLS // rows - 1)
     exact = _BARE if short < 2 or hull is None else exact_rows(short, rows, carry, residual)
     return exact, hull

@@ -140,9 +140,7 @@ class TwoLevel(Schedule):
             yield np.array(piece, np.int32)
 
     def _tables(self) -> _Tables:
-        return _filled(
-            self.length, self.slots, self.slow_slots, self.write_steps, self.read_steps
-        )
+        return _filled(self.length, self.slots, self.slow_slots, self.write_steps, self.read_steps)
 
     def _counts(self) -> tuple[int, int, int]:
         """Count advances, writes and reads; equal segments are counted once."""
@@ -237,8 +235,9 @@ def _filled(length: int, fast: int, slow: int, write: float, read: float) -> _Ta
     empty = _Tables(write, read, exact, np.empty((0, 1, 1, 2)), np.empty((0, 1, 1, 2), np.int64))
     levels = 8 * FINENESS
     while short < length and levels * states <= 4 * MOST_CELLS:
-        gain, leaves = np.empty((levels, fast + 1, slow + 1, 2)), np.empty(
-            (levels, fast + 1, slow + 1, 2), np.int64
+        gain, leaves = (
+            np.empty((levels, fast + 1, slow + 1, 2)),
+            np.empty((levels, fast + 1, slow + 1, 2), np.int64),
         )
         used = int(_hull(gain, leaves, length, write, read))
         if used > 0:
@@ -253,9 +252,7 @@ def _filled(length: int, fast: int, slow: int, write: float, read: float) -> _Ta
 
 
 @njit(cache=True)
-def _exact(
-    length: int, fast: int, slow: int, write: float, read: float
-) -> NDArray[np.float64]:
+def _exact(length: int, fast: int, slow: int, write: float, read: float) -> NDArray[np.float64]:
     """Fill ``A`` for all segments up to a length: f64[fast + 1, slow + 1, 2, length + 1]."""
     table = np.zeros((fast + 1, slow + 1, 2, length + 1))
     for n in range(2, length + 1):

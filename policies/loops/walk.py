@@ -43,8 +43,7 @@ FINENESS = 4
 UNSTORED = -2
 _NODE, _LEFT, _UNWIND = 0, 1, 2
 _ADVANCE, _STORE, _RESTORE, _FREE, _RECORD, _REVERSE = (
-    int(k)
-    for k in (Kind.ADVANCE, Kind.STORE, Kind.RESTORE, Kind.FREE, Kind.RECORD, Kind.REVERSE)
+    int(k) for k in (Kind.ADVANCE, Kind.STORE, Kind.RESTORE, Kind.FREE, Kind.RECORD, Kind.REVERSE)
 )
 _INPUT, _IN_HAND = INPUT, IN_HAND
 
