@@ -100,7 +100,7 @@ def _with_next(actions: Iterable[Action]) -> Iterator[tuple[Action, Action | Non
         action = after
 
 
-def from_actions(schedule: Any, length: int) -> Iterator[Action]:
+def from_actions(schedule: Iterable[Any], length: int) -> Iterator[Action]:
     """Read a schedule of the package: one run there and one back.
 
     Its memory is our fast memory, its disk our slow memory, and the residuals of a single step in
@@ -108,7 +108,8 @@ def from_actions(schedule: Any, length: int) -> Iterator[Action]:
     memory.
 
     Args:
-        schedule: any of its classes; one without a length is finalized when the loop ends.
+        schedule: any of its classes, or actions; a schedule without a length is finalized when the
+            loop ends.
         length: steps of the loop.
 
     Raises:
@@ -121,12 +122,16 @@ def from_actions(schedule: Any, length: int) -> Iterator[Action]:
     (222, 9)
     """
     reader = _Reader(length)
+    unending: Any = None  # a schedule that has yet to be told where the loop ends
+    if isinstance(schedule, theirs.CheckpointSchedule) and schedule.max_n is None:
+        unending = schedule
     for action in schedule:
         if isinstance(action, theirs.EndReverse):
             break
         yield from reader.read(action)
-        if isinstance(action, theirs.Forward) and schedule.max_n is None and reader.hand == length:
-            schedule.finalize(length)
+        if unending is not None and reader.hand == length:
+            unending.finalize(length)
+            unending = None
     yield from reader.cleared()
 
 

@@ -15,7 +15,7 @@ A schedule is a small value; its actions follow from it lazily, and ``replay`` t
 >>> loop = Loop(1000, 2**20, 6 * 2**20, 1e-4, 1.2e-4, 2e-4, working_bytes=10 * 2**20)
 >>> option = best_within(options(loop), 100 * 2**20)
 >>> option.schedule
-Mixed(length=1000, units=82, carry=1, residual=6)
+Mixed(length=1000, units=77, carry=1, residual=6)
 >>> replay(option.schedule, 1000).advances == option.advances
 True
 """

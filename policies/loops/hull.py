@@ -2,16 +2,17 @@
 
 A schedule is a tree with a step at each leaf; a step is advanced over as often as its path turns
 left, and what its path turns right over, or keeps, is held.  Ask not for the cheapest tree with
-``n`` leaves, but for the tree with the largest *gain*, when each leaf earns ``level``
-advances less those it costs.  Then both sides of a split are independent, and the largest gain for every memory
+``n`` leaves, but for the tree with the largest *gain*, when each leaf earns ``level`` advances less
+those it costs.  Then both sides of a split are independent, and the largest gain for every memory
 size and level takes a few operations each::
 
     gain(level, m) = max( level,  level + gain(level, m - r),
                           gain(level - 1, m) + gain(level, m - c) )
 
-No tree with ``n`` leaves costs less than ``level * n - gain``, for any level: the convex envelope of
-the optimum, in time independent of ``n``.  Trees of the largest gain meet it.  ``low`` and ``high``
-are their fewest and most leaves, and between the two the bound is nearly always met as well.
+No tree with ``n`` leaves costs less than ``level * n - gain``, for any level: the convex envelope
+of the optimum, in time independent of ``n``.  Trees of the largest gain meet it.  ``low`` and
+``high`` are their fewest and most leaves, and between the two the bound is nearly always met too.
+Levels go in quarters of an advance, and all figures are counted in quarters.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _ENOUGH = 1 << 60
 
 
 @njit(cache=True)
-def _best(
+def _best(  # noqa: PLR0917 (arrays, for the inner loop)
     gain: NDArray[np.int64],
     low: NDArray[np.int64],
     high: NDArray[np.int64],

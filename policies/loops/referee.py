@@ -88,11 +88,14 @@ def replay(
     count = dict.fromkeys(Kind, 0)
     advances = fused = 0
 
+    place = -1
+    action = None
+
     def refuse(reason: str) -> InvalidDecision:
         return InvalidDecision(f"action {place}, {action}: {reason}", position=place)
 
-    place = -1
-    for place, action in enumerate(actions):
+    for action in actions:
+        place += 1
         kind, step, where = action
         count[kind] += 1
         if kind in {Kind.ADVANCE, Kind.RECORD, Kind.STORE, Kind.WRITE} and hand != step:

@@ -1,6 +1,6 @@
 """Equal steps, some states in fast memory and some in slow, which takes time to write and read.
 
-``A(n, m, d, at)`` are the seconds, in steps, to reverse ``n`` steps whose first state is in hand and
+``A(n, m, d, at)`` is the time, in steps, to reverse ``n`` steps whose first state is in hand and is
 stored in fast or slow memory, with ``m`` and ``d`` free slots there, besides the reversals::
 
     A(1, ...) = 0
@@ -31,7 +31,7 @@ from policies.loops.actions import IN_HAND, INPUT, Kind, Schedule, Tape, checked
 from policies.loops.binomial import forward_steps
 from policies.loops.walk import FINENESS
 
-__all__ = ["TwoLevel"]
+__all__ = ["TwoLevel", "forget"]
 
 MOST_SUMS = 15_000_000
 MOST_CELLS = 4_000_000
@@ -177,7 +177,7 @@ class TwoLevel(Schedule):
         tables = self._tables()
         depth = [0, 0]
         put, take, free = _KINDS
-        decided: dict[tuple[int, int, int, int], tuple[int, int, bool]] = {}
+        decided: dict[tuple[int, int, int, int], tuple[int, int]] = {}
         # start, steps, free slots, where the first state is, its slot, to be fetched from there
         todo = [(0, self.length, self.slots, self.slow_slots, _FAST, INPUT, False)]
         while todo:
@@ -249,6 +249,11 @@ def _filled(length: int, fast: int, slow: int, write: float, read: float) -> _Ta
             "give more fast slots or fewer slow ones"
         )
     return empty
+
+
+def forget() -> None:
+    """Drop all tables: the next schedule makes its own."""
+    _filled.cache_clear()
 
 
 @njit(cache=True)
@@ -346,7 +351,9 @@ def _stays(tables: _Tables, n: int, m: int, d: int, at: int) -> bool:
 
 
 @njit(cache=True)
-def _sum(tables: _Tables, n: int, m: int, d: int, at: int, k: int) -> tuple[float, int]:
+def _sum(  # noqa: PLR0917 (arrays, for the inner loop)
+    tables: _Tables, n: int, m: int, d: int, at: int, k: int
+) -> tuple[float, int]:
     """Give the time when ``k`` steps are passed over, and where their end is best stored."""
     left = _value(tables, k, m, d, at)
     if at == 1 and m > 0 and d + 1 < tables.exact.shape[1]:

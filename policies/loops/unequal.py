@@ -73,7 +73,8 @@ class Unequal(Schedule):
     >>> schedule.seconds, schedule.fewest_seconds
     (29.0, 29.0)
     >>> print(*schedule, sep=", ")
-    advance 0 -> 1, record 1 [0], advance 2 -> 3, reverse 3, restore 0 (input), reverse 0
+    advance 0 -> 1, record 1 [0], store 2 [0], advance 2 -> 3, reverse 3, restore 2 [0], \
+free 2 [0], reverse 2, reverse 1 [0], restore 0 (input), reverse 0
 
     Source: Olivier Beaumont, Lionel Eyraud-Dubois, Julien Herrmann, Alexis Joly, Alena Shilova.
     Optimal checkpointing for heterogeneous chains: how to train deep neural networks with limited

@@ -4,9 +4,9 @@ A segment of a loop starts with its first state in hand.  One step is reversed f
 either the first is run with its residuals kept, or the state is advanced by some steps, the rest is
 reversed from there, and then, from the first state again, the segment that was passed over.
 
-What a segment may use is a *row*: so many units of memory, or the last row, which is the whole loop,
-whose first state is the input and needs no slot.  ``decide`` says what is done with a number of
-steps in a row; it reads nothing but arrays.
+What a segment may use is a *row*: so many units of memory, or the row of the whole loop, whose
+first state is the input and needs no slot.  ``decide`` says what is done with a number of steps in
+a row; it reads nothing but arrays.
 """
 
 from __future__ import annotations
