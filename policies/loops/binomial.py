@@ -113,7 +113,9 @@ restore 0 (input), reverse 0
     def tapes(self, rows: int = 4096) -> Iterator[Tape]:
         """Write the actions piece by piece, in memory for as many frames as states."""
         root = max(1, min(self.states, self.length))
-        none = Tables(1, 0, root - 1, root, _BARE, _NONE, _NONE, _NONE, _BARE[0:0].ravel(), _NONE)
+        none = Tables(
+            1, 0, root - 1, root, _BARE, _NONE, _NONE, _NONE, np.empty(0, np.int32), _NONE
+        )
         counters, stack = first_frame(self.length, root, root)
         while counters[0]:
             tape = np.empty((rows, 3), np.int32)

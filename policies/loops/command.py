@@ -191,7 +191,7 @@ def _list(one: Loop, *, out: Path | None, json: bool) -> int:
         )
         return 0
     table = Table()
-    for name in ("memory", "advances", "a step", "seconds", "at least", "slots", "residuals"):
+    for name in ("memory", "advances", "a step", "seconds", "at least", "states", "or residuals"):
         table.add_column(name, justify="right")
     for option in found:
         table.add_row(

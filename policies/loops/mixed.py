@@ -26,7 +26,7 @@ LONGEST_EXACT = 1000
 MOST_CELLS = 16_000_000
 """Of a table, 32 bits each."""
 
-MOST_SUMS = 1_600_000_000
+MOST_SUMS = 1_700_000_000
 """For the table of a whole loop that is longer; about a third of a second."""
 
 SHORT_SUMS = 150_000_000
@@ -96,10 +96,10 @@ class Mixed(Schedule):
 
     def tapes(self, rows: int = 4096) -> Iterator[Tape]:
         """Write the actions piece by piece."""
-        tables, _, _ = _planned(self.length, self.units, self.carry, self.residual)
-        if tables is None:
+        if not _planned(self.length, self.units, self.carry, self.residual)[0]:
             yield from Binomial(self.length, self.units // self.carry + 1).tapes(rows)
             return
+        tables = _tables(self.length, self.units, self.carry, self.residual)
         counters, stack = first_frame(self.length, tables.root, self.slots + self.kept_slots + 2)
         while counters[0]:
             tape = np.empty((rows, 3), np.int32)
@@ -124,52 +124,80 @@ def bound(length: int, units: int, carry: int, residual: int) -> int:
     (290627, 294447)
     """
     least = least_advances(length, units, residual)
-    units = min(units, max(0, length - 1) * residual)
-    if length - 2 - units // residual <= units // residual or units < carry:
+    if _closed(length, units, carry, residual):
         return least
     hull = _bounding(length, _ceiling(units), carry, residual)
     if hull is None:
         return least
-    tables = _tables(units, carry, residual, _BARE, hull)
+    tables = _with_root(units, carry, residual, _BARE, hull)
     return max(least, math.ceil(envelope(tables, length, tables.root)))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _bounding(length: int, ceiling: int, carry: int, residual: int) -> _Hull | None:
     rows = min(ceiling, length * residual // 2) + 1
     return hull_rows(length, rows, carry, residual, max(ceiling // 2 + 1, carry))
 
 
-@lru_cache(maxsize=64)
-def _planned(length: int, units: int, carry: int, residual: int) -> tuple[Tables | None, int, int]:
-    """Give what decisions are read from, the advances they lead to, and a bound on any others.
+@lru_cache(maxsize=1024)
+def _planned(length: int, units: int, carry: int, residual: int) -> tuple[bool, int, int]:
+    """Give whether decisions are read from tables, the advances they lead to, and a bound on any.
 
-    Without tables, states alone are stored.
+    If not, states alone are stored.
     """
-    if length:
-        units = min(units, (length - 1) * residual)  # everything fits then
+    units = _of_use(length, units, residual)
     fewest = least_advances(length, units, residual)
-    if length - 2 - units // residual <= units // residual:  # one checkpoint, which meets the bound
-        return _tables(units, carry, residual, _BARE, (_NONE, _NONE, _NONE)), fewest, fewest
+    if _one_checkpoint(length, units, residual):
+        return True, fewest, fewest
     plain = forward_steps(length, units // carry + 1)
     if units < residual:
-        return None, plain, plain  # there is nothing to choose
+        return False, plain, plain  # there is nothing to choose
     if units < carry:
         batch = units // residual + 1  # comes back at a time, all from the input
         passes = (length - 1) // batch
         fewest = passes * length - batch * passes * (passes + 1) // 2
-        return _tables(units, carry, residual, _BARE, (_NONE, _NONE, _NONE)), fewest, fewest
-    exact, hull = _shared(length, _ceiling(units), carry, residual)
-    if exact.shape[1] > length:
-        tables = _tables(units, carry, residual, exact, (_NONE, _NONE, _NONE))
+        return True, fewest, fewest
+    tables = _tables(length, units, carry, residual)
+    if tables.exact_root.size > length:
         fewest = int(tables.exact_root[length])
-        return tables, fewest, fewest
-    if hull is None:
-        return None, plain, fewest
-    tables = _tables(units, carry, residual, exact, hull)
+        return True, fewest, fewest
+    if not tables.gain.size:
+        return False, plain, fewest
     fewest = max(fewest, math.ceil(envelope(tables, length, tables.root)))
     found = int(count(tables, length))
-    return (tables, found, fewest) if 0 <= found <= plain else (None, plain, fewest)
+    return (True, found, fewest) if 0 <= found <= plain else (False, plain, fewest)
+
+
+def _of_use(length: int, units: int, residual: int) -> int:
+    """Give the memory without what is left over when all residuals are kept."""
+    return min(units, max(0, length - 1) * residual)
+
+
+def _one_checkpoint(length: int, units: int, residual: int) -> bool:
+    """Whether what does not fit is passed over once and then fits, which is the least possible."""
+    return length - 2 - units // residual <= units // residual
+
+
+def _closed(length: int, units: int, carry: int, residual: int) -> bool:
+    """Whether decisions need no tables."""
+    return units < carry or _one_checkpoint(length, units, residual)
+
+
+def _tables(length: int, units: int, carry: int, residual: int) -> Tables:
+    """Give what decisions are read from."""
+    units = _of_use(length, units, residual)
+    exact, hull = _BARE, None
+    if not _closed(length, units, carry, residual):
+        exact, hull = _shared(length, _ceiling(units), carry, residual)
+    return _with_root(units, carry, residual, exact, hull or (_NONE, _NONE, _NONE))
+
+
+def _with_root(units: int, carry: int, residual: int, exact: _Exact, hull: _Hull) -> Tables:
+    """Add the row of the whole loop."""
+    root = max(exact.shape[0], hull[0].shape[1], units + 1)
+    row = exact_root(exact, carry, residual, units) if exact.size else np.empty(0, np.int32)
+    top = hull_root(*hull, residual, units) if hull[0].size else _NONE
+    return Tables(carry, residual, units, root, exact, *hull, row, top)
 
 
 def _ceiling(units: int) -> int:
@@ -177,7 +205,7 @@ def _ceiling(units: int) -> int:
     return 1 << max(units - 1, 0).bit_length()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=2)
 def _shared(length: int, ceiling: int, carry: int, residual: int) -> tuple[_Exact, _Hull | None]:
     """Fill the rows of all sizes of memory up to a ceiling: of the whole length, if it is short.
 
@@ -191,14 +219,6 @@ def _shared(length: int, ceiling: int, carry: int, residual: int) -> tuple[_Exac
     short = min(length, math.isqrt(2 * SHORT_SUMS // rows), MOST_CELLS // rows - 1)
     exact = _BARE if short < 2 or hull is None else exact_rows(short, rows, carry, residual)
     return exact, hull
-
-
-def _tables(units: int, carry: int, residual: int, exact: _Exact, hull: _Hull) -> Tables:
-    """Add the row of the whole loop."""
-    root = max(exact.shape[0], hull[0].shape[1], units + 1)
-    row = exact_root(exact, carry, residual, units) if exact.size else np.empty(0, np.int32)
-    top = hull_root(*hull, residual, units) if hull[0].size else _NONE
-    return Tables(carry, residual, units, root, exact, *hull, row, top)
 
 
 def forget() -> None:

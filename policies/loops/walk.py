@@ -251,12 +251,12 @@ def decide(tables: Tables, length: int, row: int) -> int:
     return binomial_split(length, row)
 
 
-def first_frame(length: int, root: int, frames: int, start: int = 0) -> Any:
+def first_frame(length: int, root: int, frames: int) -> Any:
     """Give the state of the machine before its first action: counters, and a stack of frames."""
     stack = np.zeros((frames + 3, 5), np.int64)
     counters = np.zeros(3, np.int64)
     if length > 0:
-        stack[0] = (_NODE, start, length, root, INPUT)
+        stack[0] = (_NODE, 0, length, root, INPUT)
         counters[0] = 1
     return counters, stack
 
