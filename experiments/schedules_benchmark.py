@@ -23,9 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from policies.adapters.checkpoint_schedules import from_actions
-from policies.loops import Binomial, Mixed, Online, Schedule, TwoLevel, replay
+from policies.loops import Binomial, Mixed, Online, Schedule, TwoLevel, replay, two_level_table
 from policies.loops import mixed as mixed_module
-from policies.loops import two_level as two_level_module
 from policies.loops.referee import Replay
 
 RAM = theirs.StorageType.RAM
@@ -137,7 +136,7 @@ def run(contest: Contest, repeats: int) -> list[Row]:
 
 def _ours(schedule: Schedule) -> tuple[float, float]:
     mixed_module.forget()
-    two_level_module.forget()
+    two_level_table.forget()
     began = time.perf_counter()
     pieces = schedule.tapes()
     next(pieces)

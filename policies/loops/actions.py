@@ -12,6 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from enum import IntEnum
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +20,18 @@ from numpy.typing import NDArray
 
 from policies.errors import InvalidProblem
 
-__all__ = ["INPUT", "IN_HAND", "LONGEST", "Action", "Kind", "Schedule", "Tape", "sweep"]
+__all__ = [
+    "INPUT",
+    "IN_HAND",
+    "LONGEST",
+    "Action",
+    "Kind",
+    "Schedule",
+    "Tape",
+    "checked_length",
+    "pieces",
+    "sweep",
+]
 
 INPUT = -1
 """As the slot of a restore: the input of the loop, ``x_0``, which is always there."""
@@ -163,6 +175,12 @@ def sweep(schedule: Schedule) -> Tape:
         if found.size:
             break
     return np.concatenate(pieces) if pieces else np.empty((0, 3), np.int32)
+
+
+def pieces(actions: Iterator[tuple[int, int, int]], rows: int) -> Iterator[Tape]:
+    """Gather actions into tapes of at most so many rows."""
+    while piece := list(islice(actions, rows)):
+        yield np.array(piece, np.int32)
 
 
 def checked_length(length: int) -> int:

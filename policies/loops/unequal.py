@@ -24,7 +24,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from policies.errors import Infeasible, InvalidProblem
-from policies.loops.actions import IN_HAND, INPUT, Kind, Schedule, Tape
+from policies.loops.actions import IN_HAND, INPUT, Kind, Schedule, Tape, pieces
 
 __all__ = ["Step", "Unequal"]
 
@@ -143,14 +143,7 @@ free 2 [0], reverse 2, reverse 1 [0], restore 0 (input), reverse 0
 
     def tapes(self, rows: int = 4096) -> Iterator[Tape]:
         """Write the actions piece by piece."""
-        piece: list[tuple[int, int, int]] = []
-        for action in self._walk():
-            piece.append(action)
-            if len(piece) == rows:
-                yield np.array(piece, np.int32)
-                piece.clear()
-        if piece:
-            yield np.array(piece, np.int32)
+        return pieces(self._walk(), rows)
 
     def _always(self) -> float:
         return math.fsum(s.keep_seconds + s.reverse_seconds for s in self.steps)
