@@ -30,8 +30,8 @@ from policies import (
     evaluate,
     solve,
 )
-from policies.floor import floor
 from policies.greedy import smallest_peak
+from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
 from policies.unheard import unheard
@@ -229,7 +229,7 @@ def leanest(problem: Problem, progress: Progress | None = None) -> Decision | No
     known = f"leanest, {problem.limit.reserve} bytes reserved"
     if known in problem.cache:
         return problem.cache[known]
-    lowest, highest = floor(problem).bytes, smallest_peak(problem)
+    lowest, highest = pebbling_floor(problem).bytes, smallest_peak(problem)
     found: Decision | None = None
     for policy, budget in (("greedy", highest), *[("auto", None)] * _PROBES):
         cap = (lowest + highest) // 2 if budget is None else budget
