@@ -235,7 +235,9 @@ class StageModel:
         """What is needed is alive or runs again: 1 <= live[value] + again[its task]."""
         source = again[self.problem.value_task[value]]
         yes = source >= 0
-        self.rows.add([(live[value[yes]], 1.0), (source[yes], 1.0)], 1.0, np.inf, int(yes.sum()))
+        self.rows.add(
+            [(live[value[yes]], 1.0), (source[yes], 1.0)], 1.0, np.inf, int(yes.sum())
+        )
         self.lower[live[value[~yes]]] = 1.0
 
     def _transit(self, k: int) -> None:

@@ -79,7 +79,9 @@ def test_a_relaxed_program_is_no_weaker_than_a_cut_at_any_of_its_stages(seed):
     relaxed = program.read(program.program(None, None).minimise()).seconds
     for stage in stages:
         room = bounder.room(stage, compact.budget)
-        cut, _ = best_price(bounder.network, bounder.need(stage), bounder.weight(stage), room, 0.0)
+        cut, _ = best_price(
+            bounder.network, bounder.need(stage), bounder.weight(stage), room, 0.0
+        )
         assert relaxed >= cut - 1e-4 * compact.seconds.sum()
 
 
