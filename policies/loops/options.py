@@ -105,10 +105,13 @@ class Loop:
         ran = int((steps[:, 2] - steps[:, 1]).sum())
         kept = int((rows[:, 0] == Kind.RECORD).sum())
         states = int((rows[:, 0] == Kind.STORE).sum() - (rows[:, 0] == Kind.FREE).sum())
-        last = min(self.length, 1)
         forward = ran * self.step_seconds + kept * self.keep_seconds
-        forward += last * (self.keep_seconds or self.step_seconds)
-        repeated = last * (0.0 if self.keep_seconds else self.step_seconds)
+        repeated = 0.0  # a reverse that starts from the state has no use for the last step's run
+        if self.length and self.residual_bytes is None:
+            repeated = self.step_seconds
+            forward += repeated
+        elif self.length:
+            forward += self.keep_seconds
         return Halves(
             states * self.carry_bytes + kept * (self.residual_bytes or 0),
             forward,

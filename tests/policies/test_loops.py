@@ -335,7 +335,7 @@ def test_options_are_a_frontier_that_keeps_its_promises(loop):
         halves = loop.halves(option.schedule)
         assert halves.held_bytes <= option.memory_bytes - loop.working_bytes
         assert halves.forward_seconds + halves.backward_seconds == pytest.approx(
-            option.seconds + (0 if loop.keep_seconds else min(loop.length, 1))
+            option.seconds + (min(loop.length, 1) if loop.residual_bytes is None else 0)
         )
     assert pareto(found) == found
     assert best_within(found, found[-1].memory_bytes) == found[-1]
