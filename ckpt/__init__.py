@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ckpt.api.custom import custom_jvp, custom_vjp
     from ckpt.api.derivatives import jvp, linearize, vjp
     from ckpt.api.gradient import compile, grad, value_and_grad  # noqa: A004
+    from ckpt.api.loops import fori_loop, map, scan  # noqa: A004
     from ckpt.api.pins import recompute, save
     from ckpt.api.stage import Staged, partial_eval
     from ckpt.api.step import Step
@@ -63,12 +64,15 @@ _HOME = {
     "compile": "ckpt.api.gradient",
     "custom_jvp": "ckpt.api.custom",
     "custom_vjp": "ckpt.api.custom",
+    "fori_loop": "ckpt.api.loops",
     "grad": "ckpt.api.gradient",
     "jvp": "ckpt.api.derivatives",
     "linearize": "ckpt.api.derivatives",
+    "map": "ckpt.api.loops",
     "partial_eval": "ckpt.api.stage",
     "recompute": "ckpt.api.pins",
     "save": "ckpt.api.pins",
+    "scan": "ckpt.api.loops",
     "trace": "ckpt.frontends.numpy",
     "transpose": "ckpt.ad.transpose",
     "unzip": "ckpt.ad.unzip",
@@ -102,12 +106,15 @@ __all__ = [
     "compile",
     "custom_jvp",
     "custom_vjp",
+    "fori_loop",
     "grad",
     "jvp",
     "linearize",
+    "map",
     "partial_eval",
     "recompute",
     "save",
+    "scan",
     "trace",
     "transpose",
     "unzip",

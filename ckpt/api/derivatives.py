@@ -24,7 +24,7 @@ from ckpt.ir.program import Program
 from ckpt.ir.types import Type, type_of
 from ckpt.simplify import simplify
 from ckpt.simplify.dce import dce
-from ckpt.simplify.forget import forget
+from ckpt.ir.forget import forget
 
 
 def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:

@@ -11,7 +11,7 @@ from ckpt.ir.build import Builder, share_explicitly
 from ckpt.ir.inline import inline, inline_calls
 from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
-from ckpt.simplify.forget import forget
+from ckpt.ir.forget import forget
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink

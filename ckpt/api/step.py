@@ -9,6 +9,7 @@ import numpy as np
 import optree
 
 from ckpt.api.derive import Joint, fused
+from ckpt.api.nested import with_loops
 from ckpt.api.signature import arrays_of, signature
 from ckpt.choice import (
     Budget,
@@ -218,7 +219,8 @@ def result_of(traced: Traced, results: Sequence[Any]) -> Any:
 
 def ready_to_plan(joint: Joint, options: Options) -> Joint:
     """The program that is planned: fused, unless that is turned off."""
-    return fused(joint) if options.fusion else joint
+    whole = fused(joint) if options.fusion else joint
+    return with_loops(whole, fusion=options.fusion)
 
 
 def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:

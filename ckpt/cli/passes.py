@@ -24,7 +24,7 @@ from ckpt.simplify import simplify
 from ckpt.simplify.cse import cse
 from ckpt.simplify.dce import dce
 from ckpt.simplify.fold import fold
-from ckpt.simplify.forget import forget
+from ckpt.ir.forget import forget
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink

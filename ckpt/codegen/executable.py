@@ -15,6 +15,7 @@ import numpy as np
 
 from ckpt.codegen import arguments
 from ckpt.codegen.build import Progress, Route, build, kernel_text
+from ckpt.codegen.drivers.frame import RUNS
 from ckpt.codegen.native import interpreter
 from ckpt.codegen.table import entries, table_of
 from ckpt.codegen.threads import one_thread
@@ -85,7 +86,10 @@ class Executable:
         self._compiled = build(self._table.kernels, route, progress)
         self._run = interpreter()
         self._words = self._table.words.copy()
-        self._entries = entries(self._table, [c.address for c in self._compiled], self._words)
+        addresses = [c.address for c in self._compiled]
+        self._entries = entries(self._table, addresses, self._words)
+        for word, kernel in self._table.functions:
+            self._words[word] = addresses[kernel]
         self._arena = _memory(plan.arena_bytes)
         self._lock = Lock()
         self._steps = 0
@@ -127,7 +131,7 @@ class Executable:
 
     def _step(self, ins: Sequence[Array], outs: Sequence[Array], arena: Array) -> None:
         table = self._table
-        places = [arena, table.constants, *ins, *outs]
+        places = [arena, table.constants, self._words, *ins, *outs]
         bases = np.array([a.ctypes.data for a in places], np.int64)
         began = perf_counter()
         self._words[table.patched] = table.words[table.patched] + bases[table.buffers]
@@ -184,6 +188,11 @@ class Executable:
         return "\n".join(
             f"; {kernel.name}\n{kernel_text(kernel, self.route)}" for kernel in self._table.kernels
         )
+
+    def runs_of(self, program: Program) -> int:
+        """How often a program that an op of this one holds has run since this was made."""
+        frames = (first for held, first in self._table.frames if held is program)
+        return sum(int(self._words[first + RUNS]) for first in frames)
 
     @property
     def n_kernels(self) -> int:

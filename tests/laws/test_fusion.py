@@ -23,7 +23,7 @@ from ckpt.plan.schedule import running, schedule
 from ckpt.plan.verify import verify
 from ckpt.simplify import simplify
 from ckpt.simplify.choosing import MAX_OPERANDS, MAX_STEPS
-from ckpt.simplify.forget import forget
+from ckpt.ir.forget import forget
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink

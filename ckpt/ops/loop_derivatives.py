@@ -1,0 +1,432 @@
+"""The tangent of a loop and its transpose.
+
+The tangent loop reads the same operands as the loop itself and works the states out again, so
+that nothing else has to cross from the primal half to the tangent half: what is kept per step is
+decided later, by how many slots the tape has. Its transpose runs from the last step to the first.
+The body of that reverse loop begins with a state, makes again what it needs of the step, and goes
+back over it, all in one program.
+
+Both mean a plain `Scan` or two, which is how they are derived again: forward over reverse, reverse
+over reverse and so on are derivatives of those.
+
+Source: the reverse loop's schedule: Andreas Griewank, Andrea Walther. Algorithm 799: revolve. ACM
+TOMS, 2000. The rules of loops in a linear language follow Radul, Paszke, Frostig, Johnson,
+Maclaurin. You Only Linearize Once. POPL 2023, and JAX's `scan`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import final
+
+import numpy as np
+
+from ckpt.ir.build import Builder, share_explicitly
+from ckpt.ir.forget import forget
+from ckpt.ir.inline import inline
+from ckpt.ir.interpret import interpret
+from ckpt.ir.kernel import Kernel, Nested
+from ckpt.ir.op import (
+    Array,
+    Cost,
+    HoldsPrograms,
+    JvpPass,
+    Sample,
+    Tangents,
+    TransposePass,
+    primitive,
+    require,
+)
+from ckpt.ir.program import Atom, Lit, Program, Var
+from ckpt.ir.storage import in_place_operands, storage
+from ckpt.ir.tape import block_of, tape_type
+from ckpt.ir.types import Type
+from ckpt.ops.broadcast import Broadcast
+from ckpt.ops.arithmetic import Add
+from ckpt.ops.control import derived
+from ckpt.ops.loop import NOT_PLACED, UNPLACED, Scan, program_cost, stacked, types_of
+
+
+@final
+@primitive
+class ScanTangent(HoldsPrograms):
+    """Tangents of a loop: `consts, state, xs, tape; dconsts, dstate, dxs -> dstate, dys`.
+
+    Attributes:
+        program: `consts, state, x, dconsts, dstate, dx -> state, dstate, dy`, linear in what has a
+            `d`; of the state only leaves that move have one.
+        length, consts, carry, reverse: as of the loop.
+        xs: how many operands are taken slice by slice.
+        dconsts, dcarry: how many of the first have tangents.
+        slots: of the tape.
+    """
+
+    program: Program
+    length: int
+    consts: int
+    carry: int
+    xs: int
+    dconsts: int
+    dcarry: int
+    slots: int
+    reverse: bool = False
+
+    def programs(self) -> tuple[Program, ...]:
+        return (self.program,)
+
+    @property
+    def _plain(self) -> int:
+        """Operands that are not tangents, the tape included."""
+        return self.consts + self.carry + self.xs + 1
+
+    def _ins(self) -> list[Type]:
+        params = types_of(self.program.ins)
+        whole, n = self.consts + self.carry, self._plain - 1
+        moving = n + self.dconsts + self.dcarry
+        return [
+            *params[:whole],
+            *(stacked(t, self.length) for t in params[whole:n]),
+            tape_type(params[self.consts : whole], self.slots),
+            *params[n:moving],
+            *(stacked(t, self.length) for t in params[moving:]),
+        ]
+
+    def _outs(self) -> list[Type]:
+        outs = types_of(self.program.outs)[self.carry :]
+        return [*outs[: self.dcarry], *(stacked(t, self.length) for t in outs[self.dcarry :])]
+
+    def type(self, *ins: Type) -> tuple[Type, ...]:
+        wanted = self._ins()
+        require(list(ins) == wanted, self, f"takes ({', '.join(map(str, wanted))})", *ins)
+        return tuple(self._outs())
+
+    def linear_in(self, n_ins: int) -> tuple[frozenset[int], ...]:
+        return (frozenset(range(self._plain, n_ins)),)
+
+    def body(self) -> Program:
+        """The plain loop that makes states and tangents together."""
+        n, whole = self._plain - 1, self.consts + self.carry
+        moving = n + self.dconsts + self.dcarry
+        plain = forget(self.program)
+        at = plain.ins
+        order = [
+            *at[: self.consts],
+            *at[n : n + self.dconsts],
+            *at[self.consts : whole],
+            *at[n + self.dconsts : moving],
+            *at[whole:n],
+            *at[moving:],
+        ]
+        place = {v: i for i, v in enumerate(at)}
+        both = Program(plain.name, tuple(order), plain.eqns, plain.outs)
+        loop = Scan(
+            both, self.length, self.consts + self.dconsts, self.carry + self.dcarry, self.reverse
+        )
+        b = Builder("tangents")
+        ins = [b.input(t) for t in self._ins()]
+        without_tape = [*ins[:n], *ins[n + 1 :]]
+        results = b.emits(loop, *(without_tape[place[v]] for v in order))
+        return b.build(results[self.carry :])
+
+    def impl(self, *ins: Array) -> tuple[Array, ...]:
+        return interpret(self.body(), *ins)
+
+    def cost(self, *ins: Type) -> Cost:
+        del ins
+        one = program_cost(self.program)
+        n = self.length
+        return Cost(one.flops * n, one.read_bytes * n, one.written_bytes * n)
+
+    def lower(self, *ins: Type) -> Kernel:
+        del ins
+        return NOT_PLACED
+
+    def jvp_with(
+        self, jvp: JvpPass, b: Builder, ins: Sequence[Atom], dins: Tangents
+    ) -> tuple[Sequence[Var], Tangents]:
+        return derived(self.body(), jvp, b, ins, dins)
+
+    def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
+        del b, cts, ins
+        raise TypeError("scan_tangent needs the transposition: use transpose_with")
+
+    def transpose_with(
+        self, transpose: TransposePass, b: Builder, cts: Tangents, ins: Sequence[Atom]
+    ) -> Tangents:
+        n = self._plain - 1
+        tangents = self.program.outs[self.carry :]
+        zero = {v for e in b.eqns if e.op.name == "zero" for v in e.outs}
+        # ys that no cotangent flows back from are left out: their slices would all be zero
+        read = [
+            k
+            for k, ct in enumerate(cts)
+            if k < self.dcarry or (ct is not None and ct not in zero)
+        ]
+        kept = ScanTangent(
+            _with_outs(self.program, (*self.program.outs[: self.carry], *(tangents[k] for k in read))),
+            *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
+            self.reverse,
+        )
+        outs = kept.program.outs[self.carry :]
+        back = transpose(_with_outs(kept.program, outs))
+        plain = [e for e in kept.program.eqns if not any(v.type.linear for v in (*e.outs, *e.ins))]
+        advance = Program(
+            "advance", kept.program.ins[:n], tuple(plain), kept.program.outs[: self.carry]
+        )
+        op = ScanReverse(
+            kept.program,
+            advance,
+            _accumulating(back, n, self.dconsts),
+            *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
+            self.reverse,
+        )
+        types = kept._outs()
+        seeds = [cts[k] or b.zero(t) for k, t in zip(read, types, strict=True)]
+        backs = b.emits(op, *ins[: n + 1], *seeds)
+        return [None] * (n + 1) + list(backs[1:])
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        return ()
+
+
+@final
+@primitive
+class ScanReverse(HoldsPrograms):
+    """A tangent loop run back: `consts, state, xs, tape; cts -> tape; ct_consts, ct_state, ct_xs`.
+
+    The cotangents of the state after the loop come first among the cts, then those of the ys. The
+    tape is used up: states that are needed again take the places of those that no longer are.
+
+    Attributes:
+        tangent: the program of the tangent loop.
+        advance: `consts, state, x -> state`, a step forward.
+        back: `consts, state, x, sums, ct_state, ct_y -> sums, ct_state, ct_x`, a step back; the
+            sums are the cotangents of the consts so far.
+        length, consts, carry, xs, dconsts, dcarry, slots, reverse: as of the tangent loop.
+        again: steps forward that so many slots ask for, beyond those of the loop itself.
+        arena_bytes: what either program needs while it runs, known once they have been planned.
+    """
+
+    tangent: Program
+    advance: Program
+    back: Program
+    length: int
+    consts: int
+    carry: int
+    xs: int
+    dconsts: int
+    dcarry: int
+    slots: int
+    reverse: bool = False
+    again: int = 0
+    arena_bytes: int = UNPLACED
+
+    def programs(self) -> tuple[Program, ...]:
+        return (self.tangent, self.advance, self.back)
+
+    def with_programs(self, change: Callable[[Program], Program]) -> "ScanReverse":
+        """What runs is changed; the tangent program only says what this is the transpose of."""
+        return ScanReverse(
+            self.tangent,
+            change(self.advance),
+            change(self.back),
+            *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
+            self.reverse,
+            self.again,
+            self.arena_bytes,
+        )
+
+    def body(self) -> None:
+        return None
+
+    @property
+    def title(self) -> str:
+        return f"scan_reverse x{self.length}, {self.slots} slots"
+
+    @property
+    def _plain(self) -> int:
+        return self.consts + self.carry + self.xs + 1
+
+    @property
+    def states(self) -> list[Type]:
+        """The types of the leaves of the state."""
+        return types_of(self.advance.ins[self.consts : self.consts + self.carry])
+
+    def _ins(self) -> list[Type]:
+        params = types_of(self.back.ins)
+        whole, n = self.consts + self.carry, self._plain - 1
+        sums, ends = n + self.dconsts, n + self.dconsts + self.dcarry
+        return [
+            *params[:whole],
+            *(stacked(t, self.length) for t in params[whole:n]),
+            tape_type(self.states, self.slots),
+            *params[sums:ends],
+            *(stacked(t, self.length) for t in params[ends:]),
+        ]
+
+    def type(self, *ins: Type) -> tuple[Type, ...]:
+        require(1 <= self.slots <= self.length, self, "more slots than steps", *ins)
+        wanted = self._ins()
+        require(list(ins) == wanted, self, f"takes ({', '.join(map(str, wanted))})", *ins)
+        outs, moving = types_of(self.back.outs), self.dconsts + self.dcarry
+        xs = (stacked(t, self.length) for t in outs[moving:])
+        return (ins[self._plain - 1], *outs[:moving], *xs)
+
+    def linear_in(self, n_ins: int) -> tuple[frozenset[int], ...]:
+        return (frozenset(range(self._plain, n_ins)),)
+
+    def linear_results(self, n_outs: int) -> frozenset[int]:
+        return frozenset(range(1, n_outs))
+
+    def in_place(self, *ins: Type) -> tuple[int, ...]:
+        del ins
+        return (self._plain - 1,)
+
+    def repeats(self) -> Sequence[tuple[Program, float]]:
+        return [(self.advance, float(self.again)), (self.back, float(self.length))]
+
+    def cost(self, *ins: Type) -> Cost:
+        runs = [(program_cost(p), n) for p, n in self.repeats()]
+        written = sum(t.nbytes for t in self.type(*ins))
+        return Cost(
+            sum(c.flops * n for c, n in runs),
+            int(sum(c.read_bytes * n for c, n in runs)),
+            int(sum(c.written_bytes * n for c, n in runs)) + written,
+            self._scratch(),
+        )
+
+    def _scratch(self) -> int:
+        return max(self.arena_bytes, 0) + sum(self._blocks())
+
+    def _blocks(self) -> tuple[int, int, int]:
+        """Bytes of a state to work on, of cotangents on their way, and of sums."""
+        params, n = types_of(self.back.ins), self._plain - 1
+        sums = [t for t, own in zip(params[n:], self._in_place_sums(), strict=False) if not own]
+        cts = params[n + self.dconsts : n + self.dconsts + self.dcarry]
+        return block_of(self.states).nbytes, block_of(cts).nbytes, block_of(sums).nbytes
+
+    def _in_place_sums(self) -> list[bool]:
+        """Per sum, whether a step back may add to it where it stands."""
+        if self.arena_bytes == UNPLACED:
+            return [False] * self.dconsts
+        n, stored = self._plain - 1, storage(self.back)
+        sums = self.back.ins[n : n + self.dconsts]
+        readers = {v: [e for e in self.back.eqns if v in e.ins] for v in sums}
+        return [
+            len(readers[v]) == 1
+            and readers[v][0].outs[0] is out
+            and any(readers[v][0].ins[k] is v for k in in_place_operands(readers[v][0], stored))
+            for v, out in zip(sums, self.back.outs, strict=False)
+        ]
+
+    def lower(self, *ins: Type) -> Kernel:
+        del ins
+        if self.arena_bytes == UNPLACED:
+            return NOT_PLACED
+        params, outs = types_of(self.back.ins), types_of(self.back.outs)
+        n, whole = self._plain - 1, self.consts + self.carry
+        ends = n + self.dconsts + self.dcarry
+        moving = self.dconsts + self.dcarry
+        work, way, _ = self._blocks()
+        state = block_of(self.states)
+        in_place = self._in_place_sums()
+        cts = block_of(params[n + self.dconsts : ends])
+        sums = block_of([t for t, own in zip(params[n:], in_place, strict=False) if not own])
+        places = iter(sums.offsets)
+        return Nested(
+            "reverse",
+            (self.advance, self.back),
+            (self.consts, self.consts),
+            (
+                *(self.length, int(self.reverse), self.consts, self.carry, self.xs),
+                *(self.dconsts, self.dcarry, len(params) - ends, len(outs) - moving, self.slots),
+                *(self.arena_bytes, work, way, state.nbytes),
+                *state.offsets,
+                *cts.offsets,
+                *(-1 if own else next(places) for own in in_place),
+                *(t.nbytes for t in self.states),
+                *(t.nbytes for t in params[whole:n]),
+                *(t.nbytes for t in params[n:]),
+                *(t.nbytes for t in outs[moving:]),
+            ),
+            self._scratch(),
+        )
+
+    def expanded(self) -> Program:
+        """Two plain loops of the same meaning: one keeps every state, one goes back over them."""
+        b = Builder("reverse")
+        ins = [b.input(t) for t in self._ins()]
+        n, whole = self._plain - 1, self.consts + self.carry
+        keeping = Builder("keeping")
+        inner = [keeping.input(v.type, v.name) for v in self.advance.ins]
+        after = inline(keeping, self.advance, inner)
+        kept = keeping.build([*after, *inner[self.consts : whole]])
+        states = b.emits(Scan(kept, self.length, self.consts, self.carry, self.reverse), *ins[:n])
+        plain = forget(self.back)
+        at = plain.ins
+        sums = n + self.dconsts
+        ends = sums + self.dcarry
+        order = [*at[: self.consts], *at[n:ends], *at[self.consts : n], *at[ends:]]
+        back = Program(plain.name, tuple(order), plain.eqns, plain.outs)
+        zeros = [
+            b.emit(Broadcast(v.type.shape, ()), Lit(0.0, v.type.dtype)) for v in at[n:sums]
+        ]
+        backs = b.emits(
+            Scan(back, self.length, self.consts, self.dconsts + self.dcarry, not self.reverse),
+            *ins[: self.consts],
+            *zeros,
+            *ins[n + 1 : n + 1 + self.dcarry],
+            *states[self.carry :],
+            *ins[whole:n],
+            *ins[n + 1 + self.dcarry :],
+        )
+        return b.build([ins[n], *backs])
+
+    def impl(self, *ins: Array) -> tuple[Array, ...]:
+        return interpret(self.expanded(), *ins)
+
+    def jvp_with(
+        self, jvp: JvpPass, b: Builder, ins: Sequence[Atom], dins: Tangents
+    ) -> tuple[Sequence[Var], Tangents]:
+        return derived(self.expanded(), jvp, b, ins, dins)
+
+    def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
+        n = self._plain
+        op = ScanTangent(
+            self.tangent,
+            *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
+            self.reverse,
+        )
+        types = [t for t in op._ins()[n:]]  # noqa: SLF001
+        moved = [ct or b.zero(t) for ct, t in zip(cts[1:], types, strict=True)]
+        return [None] * n + list(b.emits(op, *ins[:n], *moved))
+
+    def transpose_with(
+        self, transpose: TransposePass, b: Builder, cts: Tangents, ins: Sequence[Atom]
+    ) -> Tangents:
+        del transpose
+        return self.transpose(b, cts, ins)
+
+    @classmethod
+    def samples(cls) -> Iterable[Sample]:
+        return ()
+
+
+def _with_outs(program: Program, outs: Sequence[Var]) -> Program:
+    """The same program with other results; linear values that are left over are dropped."""
+    return share_explicitly(Program(program.name, program.ins, program.eqns, tuple(outs)))
+
+
+def _accumulating(back: Program, plain: int, dconsts: int) -> Program:
+    """A step back that adds the cotangents of the consts to what it is given.
+
+    Rewrite:
+        back(k, c, x; ct_c, ct_y) -> ct_k, ct_c, ct_x
+            ->  back(k, c, x; sum_k, ct_c, ct_y) { ...; return add sum_k ct_k, ct_c, ct_x }
+    """
+    b = Builder(back.name)
+    known = [b.input(v.type, v.name) for v in back.ins[:plain]]
+    sums = [b.input(v.type, v.name) for v in back.outs[:dconsts]]
+    cts = [b.input(v.type, v.name) for v in back.ins[plain:]]
+    backs = inline(b, back, [*known, *cts])
+    added = [b.emit(Add(), s, ct) for s, ct in zip(sums, backs, strict=False)]
+    return b.build([*added, *backs[dconsts:]])
