@@ -9,6 +9,7 @@ import numpy as np
 from ckpt.codegen.calls import Address, Call, Frame, calls_of
 from ckpt.codegen.drivers.frame import WORDS as FRAME_WORDS
 from ckpt.codegen.kernels import Signature
+from ckpt.codegen.proof import prove
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Lit, Program, Var
 from ckpt.ir.storage import storage
@@ -90,6 +91,7 @@ def _calls(
     for step in plan.steps:
         eqn = program.eqns[step.let]
         if step.let not in calls:  # every run of a let makes the same calls
+            prove(eqn.op)
             layouts = [
                 stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
             ]

@@ -30,11 +30,11 @@ class CostModel:
     def seconds(self, eqn: Eqn) -> float:
         """Predicted seconds of one run of a let (not meant for views, which never run)."""
         if isinstance(eqn.op, HoldsPrograms) and (repeats := eqn.op.repeats()):
-            return sum(n * self._program_seconds(p) for p, n in repeats)
+            return sum(n * self.program_seconds(p) for p, n in repeats)
         measured = self.table.get(structural_key(eqn))
         return self.roofline(eqn) if measured is None else measured
 
-    def _program_seconds(self, program: Program) -> float:
+    def program_seconds(self, program: Program) -> float:
         """Predicted seconds of one run of a program that an op holds."""
         found = self._programs.get(program)
         if found is None:

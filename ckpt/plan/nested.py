@@ -2,8 +2,6 @@
 
 import weakref
 
-from ckpt.errors import PlanError
-from ckpt.ir.kernel import Nested
 from ckpt.ir.program import Eqn, Program
 from ckpt.plan.place import place
 from ckpt.plan.plan import Plan
@@ -29,30 +27,3 @@ def placed(program: Program) -> Plan:
     if plan is None:
         plan = _PLANS[program] = place(program, list(running(program)), costs=_Free())
     return plan
-
-
-def nested_in(eqn: Eqn) -> tuple[Program, ...]:
-    """The programs that a let runs, as its kernel says.
-
-    Raises:
-        PlanError: they have not been planned.
-    """
-    kernel = eqn.op.lower(*(x.type.plain() for x in eqn.ins))
-    if not isinstance(kernel, Nested):
-        return ()
-    return kernel.programs
-
-
-def check_arena(eqn: Eqn, said: int) -> None:
-    """Raise unless the programs of a let fit into the arena that its op says they share.
-
-    Raises:
-        PlanError: one does not.
-    """
-    for program in nested_in(eqn):
-        needed = placed(program).arena_bytes
-        if needed > said:
-            raise PlanError(
-                f"the plan is not good: {program.name} needs an arena of {needed} bytes, "
-                f"`{eqn.op.name}` has {said}"
-            )
