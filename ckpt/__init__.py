@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ckpt.ad.transpose import transpose
     from ckpt.ad.unzip import unzip
+    from ckpt.api.branches import cond, switch
     from ckpt.api.custom import custom_jvp, custom_vjp
     from ckpt.api.derivatives import jvp, linearize, vjp
     from ckpt.api.gradient import compile, grad, value_and_grad  # noqa: A004
@@ -62,6 +63,7 @@ _HOME = {
     "TraceError": "ckpt.errors",
     "UnsupportedOpError": "ckpt.errors",
     "compile": "ckpt.api.gradient",
+    "cond": "ckpt.api.branches",
     "custom_jvp": "ckpt.api.custom",
     "custom_vjp": "ckpt.api.custom",
     "fori_loop": "ckpt.api.loops",
@@ -73,6 +75,7 @@ _HOME = {
     "recompute": "ckpt.api.pins",
     "save": "ckpt.api.pins",
     "scan": "ckpt.api.loops",
+    "switch": "ckpt.api.branches",
     "trace": "ckpt.frontends.numpy",
     "transpose": "ckpt.ad.transpose",
     "unzip": "ckpt.ad.unzip",
@@ -104,6 +107,7 @@ __all__ = [
     "TraceError",
     "UnsupportedOpError",
     "compile",
+    "cond",
     "custom_jvp",
     "custom_vjp",
     "fori_loop",
@@ -115,6 +119,7 @@ __all__ = [
     "recompute",
     "save",
     "scan",
+    "switch",
     "trace",
     "transpose",
     "unzip",

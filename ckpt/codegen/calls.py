@@ -294,7 +294,8 @@ def _nested(
     for t, x in zip(types, ins, strict=True):
         if not Layout(0, x.strides).is_contiguous(t.shape):
             raise CodegenError("a loop or branch takes contiguous operands: copy them first")
-    words: list[Word] = [
+    words: list[Word] = [len(kernel.programs)]
+    words += [
         Frame(program, n) for program, n in zip(kernel.programs, kernel.fixed, strict=True)
     ]
     words += [*kernel.numbers, *(x.address for x in ins)]

@@ -144,7 +144,7 @@ class Scan(HoldsPrograms):
         ys = [v.type.has_tangent for v in self.program.outs[self.carry :]]
         while True:  # an active state makes others active; at most one more round per leaf
             both = jvp(self.program, active)
-            moves = _moving(both, n_outs, self.program.outs)
+            moves = moving(both, n_outs, self.program.outs)
             spread = [
                 a or m for a, m in zip(active[self.consts : whole], moves[: self.carry], strict=True)
             ]
@@ -176,8 +176,8 @@ class Scan(HoldsPrograms):
             slots=self.slots or self.length,
             reverse=self.reverse,
         )
-        moving = [d or b.zero(x.type) for x, d, a in zip(ins, dins, active, strict=True) if a]
-        made = iter(b.emits(op, *ins, results[-1], *moving))
+        flows = [d or b.zero(x.type) for x, d, a in zip(ins, dins, active, strict=True) if a]
+        made = iter(b.emits(op, *ins, results[-1], *flows))
         tangents: list[Var | None] = [None] * self._results()
         for k in (*kept, *moved):
             tangents[k] = next(made)
@@ -271,7 +271,7 @@ def program_cost(program: Program) -> Cost:
     )
 
 
-def _moving(both: Program, n_outs: int, outs: Sequence[Var]) -> list[bool]:
+def moving(both: Program, n_outs: int, outs: Sequence[Var]) -> list[bool]:
     """Per result, whether forward mode gave it a tangent other than zero."""
     made: dict[Var, Eqn] = {v: e for e in both.eqns for v in e.outs}
     tangents = iter(both.outs[n_outs:])

@@ -32,6 +32,7 @@ def reverse(record: int) -> None:
     steps are made again from it, one run after the other. Else a state on the way is kept in the
     next slot, and that one is served first.
     """
+    record += 8  # the number of programs is known
     forward, back = word(record, 0), word(record, 1)
     consts, carry, xs = word(record, 4), word(record, 5), word(record, 6)
     sums, moving, ct_ys, ct_xs = (

@@ -22,6 +22,7 @@ def scan(record: int) -> None:
     States that the tape keeps go to their slots. The others alternate between two places, so
     that the last one is the result, and the one before it the last state of the tape.
     """
+    record += 8  # the number of programs is known
     frame, length, backwards = word(record, 0), word(record, 1), word(record, 2)
     consts, carry, xs, ys = word(record, 3), word(record, 4), word(record, 5), word(record, 6)
     slots, arena, nbytes = word(record, 7), word(record, 8), word(record, 9)
