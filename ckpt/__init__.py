@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ckpt.api.custom import custom_jvp, custom_vjp
     from ckpt.api.derivatives import jvp, linearize, vjp
     from ckpt.api.gradient import compile, grad, value_and_grad  # noqa: A004
-    from ckpt.api.loops import fori_loop, map, scan  # noqa: A004
+    from ckpt.api.loops import fori_loop, map, scan, while_loop  # noqa: A004
     from ckpt.api.pins import recompute, save
     from ckpt.api.stage import Staged, partial_eval
     from ckpt.api.step import Step
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         CodegenError,
         IRTypeError,
         LinearityError,
+        LoopError,
         ParseError,
         PlanError,
         TraceError,
@@ -53,6 +54,7 @@ _HOME = {
     "IRTypeError": "ckpt.errors",
     "Limits": "ckpt.choice",
     "LinearityError": "ckpt.errors",
+    "LoopError": "ckpt.errors",
     "ParseError": "ckpt.errors",
     "Plan": "ckpt.plan.plan",
     "PlanError": "ckpt.errors",
@@ -81,6 +83,7 @@ _HOME = {
     "unzip": "ckpt.ad.unzip",
     "value_and_grad": "ckpt.api.gradient",
     "vjp": "ckpt.api.derivatives",
+    "while_loop": "ckpt.api.loops",
 }
 """Where each public name lives: imported when it is first used, so that `import ckpt` is quick."""
 
@@ -97,6 +100,7 @@ __all__ = [
     "IRTypeError",
     "Limits",
     "LinearityError",
+    "LoopError",
     "ParseError",
     "Plan",
     "PlanError",
@@ -125,6 +129,7 @@ __all__ = [
     "unzip",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]
 
 

@@ -26,7 +26,8 @@ def cond(predicate: Any, true: Branch, false: Branch, *operands: Any) -> Any:
 
     Args:
         predicate: a bool, or a traced scalar of bool.
-        true, false: written in NumPy; they return results of the same structure and types.
+        true: written in NumPy.
+        false: likewise; it returns results of the same structure and types.
         operands: pytrees of arrays and numbers.
 
     Returns:
@@ -88,7 +89,10 @@ def _checked(predicate: Any) -> Any:
         good, said = predicate.shape == () and predicate.type.dtype is DType.BOOL, predicate.type
     else:
         value = np.asarray(predicate)
-        good, said = value.shape == () and value.dtype == np.bool_, f"{value.dtype}{list(value.shape)}"
+        good, said = (
+            value.shape == () and value.dtype == np.bool_,
+            f"{value.dtype}{list(value.shape)}",
+        )
     if not good:
         raise TraceError(
             f"a predicate is {said}, at {quoted(user_line())}\n"
@@ -97,9 +101,7 @@ def _checked(predicate: Any) -> Any:
     return predicate
 
 
-def _branch(
-    index: Tracer, branches: Sequence[Branch], operands: tuple[Any, ...], what: str
-) -> Any:
+def _branch(index: Tracer, branches: Sequence[Branch], operands: tuple[Any, ...], what: str) -> Any:
     leaves, tree = optree.tree_flatten(operands, namespace=NAMESPACE)
     values = [stored(array(x)) if is_traced(x) else x for x in leaves]
     specs = [Spec(x.shape, x.dtype) if isinstance(x, Tracer) else x for x in values]
@@ -127,9 +129,7 @@ def _agree(traced: Sequence[Traced], what: str) -> None:
                 f"the branches of {what} return different structures, at {here}\n"
                 f"  branch 0 returns {first.out_treedef}\n  branch {k} returns {other.out_treedef}"
             )
-        for v, w, path in zip(
-            first.program.outs, other.program.outs, first.out_paths, strict=True
-        ):
+        for v, w, path in zip(first.program.outs, other.program.outs, first.out_paths, strict=True):
             if v.type != w.type:
                 raise TraceError(
                     f"the branches of {what} disagree about {path}, at {here}\n"

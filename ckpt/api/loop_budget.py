@@ -17,6 +17,7 @@ from ckpt.ir.program import Atom, Eqn, Program, Var
 from ckpt.ir.tape import tape_type
 from ckpt.ops.loop import Scan
 from ckpt.ops.loop_derivatives import ScanReverse
+from ckpt.ops.while_loop import SLOTS, While
 from ckpt.plan.plan import Plan
 
 MOST_SLOTS = 4096
@@ -50,7 +51,7 @@ class Option:
 
 def loops_of(program: Program) -> list[int]:
     """The lets that make tapes."""
-    return [i for i, e in enumerate(program.eqns) if isinstance(e.op, Scan) and e.op.slots]
+    return [i for i, e in enumerate(program.eqns) if isinstance(e.op, Scan | While) and e.op.slots]
 
 
 def with_slots(program: Program, slots: Mapping[int, int]) -> Program:
@@ -63,7 +64,7 @@ def with_slots(program: Program, slots: Mapping[int, int]) -> Program:
 
     for i, eqn in enumerate(program.eqns):
         op, outs = eqn.op, eqn.outs
-        if isinstance(op, Scan) and i in slots:
+        if isinstance(op, Scan | While) and i in slots:
             op = replace(op, slots=slots[i])
             tape = Var(tape_type(op.states, slots[i]), outs[-1].name)
             tapes[outs[-1]] = tape, slots[i]
@@ -72,7 +73,8 @@ def with_slots(program: Program, slots: Mapping[int, int]) -> Program:
             read = next((x for x in eqn.ins if isinstance(x, Var) and x in tapes), None)
             if read is not None:
                 kept, n = tapes[read]
-                again = forward_steps(op.length, n) - (op.length - 1)
+                steps = op.expected_steps
+                again = forward_steps(steps, n) - (steps - 1)
                 op = replace(op, slots=n, again=again)
                 outs = (Var(kept.type, outs[0].name), *outs[1:])
         eqns.append(Eqn(outs, op, tuple(map(renamed, eqn.ins)), eqn.source))
@@ -96,12 +98,12 @@ def options_of(program: Program, costs: CostModel) -> list[Option]:
 def _options(program: Program, let: int, costs: CostModel) -> Iterator[Option]:
     eqn = program.eqns[let]
     op, tape = eqn.op, eqn.outs[-1]
-    assert isinstance(op, Scan)
-    reverses = [
-        e.op for e in program.eqns if isinstance(e.op, ScanReverse) and tape in e.ins
-    ]
-    for slots in _candidates(op.length):
-        again = forward_steps(op.length, slots) - (op.length - 1)
+    assert isinstance(op, Scan | While)
+    reverses = [e.op for e in program.eqns if isinstance(e.op, ScanReverse) and tape in e.ins]
+    steps = op.length if isinstance(op, Scan) else op.expected_steps
+    # how many states a loop of unknown length can use is not known either
+    for slots in _candidates(steps if isinstance(op, Scan) else min(steps, SLOTS)):
+        again = forward_steps(steps, slots) - (steps - 1)
         seconds = sum(again * costs.program_seconds(r.advance) for r in reverses)
         yield Option({let: slots}, tape_type(op.states, slots).nbytes, seconds)
 

@@ -1,4 +1,4 @@
-"""Loops written with NumPy: `scan`, `fori_loop`, `map`."""
+"""Loops written with NumPy: `scan`, `fori_loop`, `while_loop`, `map`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,8 +15,9 @@ from ckpt.frontends.numpy import Traced, Tracer, trace
 from ckpt.frontends.source import quoted, user_line
 from ckpt.frontends.tracing import current
 from ckpt.ir.program import Program
-from ckpt.ir.types import Type
+from ckpt.ir.types import DType, Type
 from ckpt.ops.loop import Scan
+from ckpt.ops.while_loop import While
 
 Body = Callable[..., Any]
 
@@ -72,7 +73,8 @@ def fori_loop(lower: int, upper: int, f: Body, init: Any) -> Any:
     """Run `carry = f(i, carry)` for i from `lower` up to, not including, `upper`.
 
     Args:
-        lower, upper: Python integers.
+        lower: the first i, a Python integer.
+        upper: one past the last i, a Python integer.
         f: written in NumPy.
         init: the first carry, a pytree of arrays and numbers.
 
@@ -99,6 +101,62 @@ def fori_loop(lower: int, upper: int, f: Body, init: Any) -> Any:
         return (i + 1, f(i, carry)), None
 
     return scan(step, (lower, init), length=max(0, upper - lower))[0][1]
+
+
+def while_loop(
+    predicate: Callable[[Any], Any], f: Body, init: Any, *, max_steps: int | None = None
+) -> Any:
+    """Run `carry = f(carry)` while `predicate(carry)` holds.
+
+    It can be run back, in the memory of a fixed number of carries.
+
+    Args:
+        predicate: written in NumPy; returns a scalar of bool.
+        f: written in NumPy.
+        init: the first carry, a pytree of arrays and numbers.
+        max_steps: a loop that goes on longer is an error. Derivatives of derivatives need it.
+
+    Returns:
+        The last carry.
+
+    Raises:
+        TraceError: the predicate gives no scalar bool, or the carry changes its structure or a
+            leaf its type.
+        LoopError: when it runs, `max_steps` were not enough.
+
+    >>> import numpy as np
+    >>> float(while_loop(lambda c: c < 100.0, lambda c: c * 3.0, np.float64(1.0)))
+    243.0
+    """
+    if current() is None:
+        return _eager(lambda c: while_loop(predicate, f, c, max_steps=max_steps))(init)
+    here = quoted(user_line())
+    if max_steps is not None and (type(max_steps) is not int or max_steps < 1):
+        raise TraceError(f"max_steps is {max_steps!r}, at {here}; it is a positive integer")
+    leaves, tree = optree.tree_flatten(init, namespace=NAMESPACE)
+    carry = _State("while_loop", tree, [_leaf(x, "the carry") for x in leaves])
+
+    def body(c: Any) -> Any:
+        return f(c), None
+
+    traced, carry = _trace_body(body, carry, ())
+    asked = trace(predicate, (carry.specs,))
+    said = [v.type for v in asked.program.outs]
+    if said != [Type((), DType.BOOL)]:
+        raise TraceError(
+            f"the predicate of while_loop gives {', '.join(map(str, said)) or 'nothing'}, at {here}\n"
+            "  It has to be a scalar of bool: compare, and reduce with np.all or np.any."
+        )
+    asked_consts = [stored(lift(c)) for c in asked.constants]
+    consts = [stored(lift(c)) for c in traced.constants]
+    op = While(
+        _ordered(asked, len(asked_consts)),
+        _ordered(traced, len(consts)),
+        len(asked_consts),
+        len(consts),
+        max_steps or 0,
+    )
+    return carry.tree_of(emits(op, *asked_consts, *consts, *carry.values))
 
 
 def map(f: Body, xs: Any) -> Any:  # noqa: A001
@@ -248,5 +306,3 @@ def _ys(traced: Traced, n_carry: int, values: Sequence[Any]) -> Any:
 
 def _types(program: Program) -> list[Type]:
     return [v.type for v in program.outs]
-
-

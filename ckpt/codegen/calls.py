@@ -295,9 +295,7 @@ def _nested(
         if not Layout(0, x.strides).is_contiguous(t.shape):
             raise CodegenError("a loop or branch takes contiguous operands: copy them first")
     words: list[Word] = [len(kernel.programs)]
-    words += [
-        Frame(program, n) for program, n in zip(kernel.programs, kernel.fixed, strict=True)
-    ]
+    words += [Frame(program, n) for program, n in zip(kernel.programs, kernel.fixed, strict=True)]
     words += [*kernel.numbers, *(x.address for x in ins)]
     words += [Address("out", k) for k in range(len(outs))]
     return Call(DriverKernel(kernel.driver), (*words, Address("scratch", 0)))

@@ -17,7 +17,7 @@ def prove(op: Op) -> None:
     Raises:
         PlanError: it does not, or makes more steps forward than were planned.
     """
-    if isinstance(op, ScanReverse):
+    if isinstance(op, ScanReverse) and op.length:
         again = steps_forward(op.length, op.slots) - (op.length - 1)
         if again != op.again:
             raise PlanError(

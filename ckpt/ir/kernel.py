@@ -105,8 +105,8 @@ class Nested:
     """Programs that a compiled driver runs, any number of times, by tables of their own.
 
     The driver is `ckpt/codegen/drivers/<driver>.py`; it finds the number of the programs, their
-    frames, `numbers`, operands, results and the scratch in its record. The scratch begins with the arena
-    that the programs share.
+    frames, `numbers`, operands, results and the scratch in its record. The scratch begins with the
+    arena that the programs share.
 
     Attributes:
         driver: its name.

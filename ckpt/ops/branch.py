@@ -56,7 +56,10 @@ class Cond(HoldsPrograms):
         wanted = [INDEX, *types_of(first.ins)]
         require(list(ins) == wanted, self, f"takes ({', '.join(map(str, wanted))})", *ins)
         for other in self.branches[1:]:
-            for ends, what in (((first.ins, other.ins), "takes"), ((first.outs, other.outs), "gives")):
+            for ends, what in (
+                ((first.ins, other.ins), "takes"),
+                ((first.outs, other.outs), "gives"),
+            ):
                 types = [[v.type for v in end] for end in ends]
                 said = ", ".join(map(str, types[1]))
                 require(types[0] == types[1], self, f"{other.name} {what} ({said})", *ins)

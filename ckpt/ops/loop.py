@@ -94,7 +94,9 @@ class Scan(HoldsPrograms):
         state, ys = list(ins[self.consts : whole]), list[list[Array]]()
         order = range(self.length - 1, -1, -1) if self.reverse else range(self.length)
         for i in order:
-            outs = interpret(self.program, *ins[: self.consts], *state, *(x[i] for x in ins[whole:]))
+            outs = interpret(
+                self.program, *ins[: self.consts], *state, *(x[i] for x in ins[whole:])
+            )
             state = list(outs[: self.carry])
             ys.append(list(outs[self.carry :]))
         if self.reverse:
@@ -146,7 +148,8 @@ class Scan(HoldsPrograms):
             both = jvp(self.program, active)
             moves = moving(both, n_outs, self.program.outs)
             spread = [
-                a or m for a, m in zip(active[self.consts : whole], moves[: self.carry], strict=True)
+                a or m
+                for a, m in zip(active[self.consts : whole], moves[: self.carry], strict=True)
             ]
             if spread == active[self.consts : whole]:
                 break
@@ -193,7 +196,9 @@ class Scan(HoldsPrograms):
         # a tape holds the whole state
         wanted = [w or (tape and k < self.carry) for k, w in enumerate(used[:n])]
         while True:  # a leaf of the state is needed if one that is needed reads it
-            read = reached(self.program, [v for v, w in zip(self.program.outs, wanted, strict=True) if w])
+            read = reached(
+                self.program, [v for v, w in zip(self.program.outs, wanted, strict=True) if w]
+            )
             state = self.program.ins[self.consts : whole]
             more = [w or v in read for w, v in zip(wanted[: self.carry], state, strict=True)]
             if more == wanted[: self.carry]:

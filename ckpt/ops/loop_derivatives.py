@@ -19,6 +19,7 @@ from typing import final
 
 import numpy as np
 
+from ckpt.errors import UnsupportedOpError
 from ckpt.ir.build import Builder, share_explicitly
 from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline
@@ -38,11 +39,17 @@ from ckpt.ir.op import (
 from ckpt.ir.program import Atom, Lit, Program, Var
 from ckpt.ir.storage import in_place_operands, storage
 from ckpt.ir.tape import block_of, tape_type
-from ckpt.ir.types import Type
+from ckpt.ir.types import DType, Type
+from ckpt.ops.arithmetic import Add, Cast
+from ckpt.ops.branch import Cond
 from ckpt.ops.broadcast import Broadcast
-from ckpt.ops.arithmetic import Add
 from ckpt.ops.control import derived
+from ckpt.ops.logic import Less
 from ckpt.ops.loop import NOT_PLACED, UNPLACED, Scan, program_cost, stacked, types_of
+from ckpt.ops.shape import Reshape, Slice
+
+EXPECTED_STEPS = 100
+"""What a loop of unknown length, and without a limit, is taken to make when it is priced."""
 
 
 @final
@@ -156,25 +163,18 @@ class ScanTangent(HoldsPrograms):
         zero = {v for e in b.eqns if e.op.name == "zero" for v in e.outs}
         # ys that no cotangent flows back from are left out: their slices would all be zero
         read = [
-            k
-            for k, ct in enumerate(cts)
-            if k < self.dcarry or (ct is not None and ct not in zero)
+            k for k, ct in enumerate(cts) if k < self.dcarry or (ct is not None and ct not in zero)
         ]
         kept = ScanTangent(
-            _with_outs(self.program, (*self.program.outs[: self.carry], *(tangents[k] for k in read))),
+            _with_outs(
+                self.program, (*self.program.outs[: self.carry], *(tangents[k] for k in read))
+            ),
             *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
             self.reverse,
         )
-        outs = kept.program.outs[self.carry :]
-        back = transpose(_with_outs(kept.program, outs))
-        plain = [e for e in kept.program.eqns if not any(v.type.linear for v in (*e.outs, *e.ins))]
-        advance = Program(
-            "advance", kept.program.ins[:n], tuple(plain), kept.program.outs[: self.carry]
-        )
         op = ScanReverse(
             kept.program,
-            advance,
-            _accumulating(back, n, self.dconsts),
+            *reversed_body(transpose, kept.program, n, self.carry, self.dconsts),
             *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
             self.reverse,
         )
@@ -202,7 +202,9 @@ class ScanReverse(HoldsPrograms):
         back: `consts, state, x, sums, ct_state, ct_y -> sums, ct_state, ct_x`, a step back; the
             sums are the cotangents of the consts so far.
         length, consts, carry, xs, dconsts, dcarry, slots, reverse: as of the tangent loop.
+        length: 0 if it is not known; the tape says it when the loop runs.
         again: steps forward that so many slots ask for, beyond those of the loop itself.
+        max_steps: of a loop of unknown length; 0 for no limit.
         arena_bytes: what either program needs while it runs, known once they have been planned.
     """
 
@@ -218,6 +220,7 @@ class ScanReverse(HoldsPrograms):
     slots: int
     reverse: bool = False
     again: int = 0
+    max_steps: int = 0
     arena_bytes: int = UNPLACED
 
     def programs(self) -> tuple[Program, ...]:
@@ -232,6 +235,7 @@ class ScanReverse(HoldsPrograms):
             *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
             self.reverse,
             self.again,
+            self.max_steps,
             self.arena_bytes,
         )
 
@@ -251,6 +255,11 @@ class ScanReverse(HoldsPrograms):
         """The types of the leaves of the state."""
         return types_of(self.advance.ins[self.consts : self.consts + self.carry])
 
+    @property
+    def expected_steps(self) -> int:
+        """How many steps go back; of a loop of unknown length, what a plan is priced for."""
+        return self.length or self.max_steps or EXPECTED_STEPS
+
     def _ins(self) -> list[Type]:
         params = types_of(self.back.ins)
         whole, n = self.consts + self.carry, self._plain - 1
@@ -264,7 +273,7 @@ class ScanReverse(HoldsPrograms):
         ]
 
     def type(self, *ins: Type) -> tuple[Type, ...]:
-        require(1 <= self.slots <= self.length, self, "more slots than steps", *ins)
+        require(self.slots >= 1, self, "the initial state needs a slot", *ins)
         wanted = self._ins()
         require(list(ins) == wanted, self, f"takes ({', '.join(map(str, wanted))})", *ins)
         outs, moving = types_of(self.back.outs), self.dconsts + self.dcarry
@@ -282,7 +291,7 @@ class ScanReverse(HoldsPrograms):
         return (self._plain - 1,)
 
     def repeats(self) -> Sequence[tuple[Program, float]]:
-        return [(self.advance, float(self.again)), (self.back, float(self.length))]
+        return [(self.advance, float(self.again)), (self.back, float(self.expected_steps))]
 
     def cost(self, *ins: Type) -> Cost:
         runs = [(program_cost(p), n) for p, n in self.repeats()]
@@ -351,38 +360,95 @@ class ScanReverse(HoldsPrograms):
             self._scratch(),
         )
 
-    def expanded(self) -> Program:
-        """Two plain loops of the same meaning: one keeps every state, one goes back over them."""
+    def expanded(self, most: int = 0) -> Program:
+        """Two plain loops of the same meaning: one keeps every state, one goes back over them.
+
+        Args:
+            most: where the length is not known: that many steps are made; those that are too many
+                do nothing.
+
+        Raises:
+            UnsupportedOpError: the length is not known, nor its limit.
+        """
         b = Builder("reverse")
         ins = [b.input(t) for t in self._ins()]
+        n = self._plain - 1
+        known, tape, cts = ins[:n], ins[n], ins[n + 1 :]
+        if self.length:
+            return b.build([tape, *self._two_loops(b, known, cts)])
+        limit = most or self.max_steps
+        if not limit:
+            raise UnsupportedOpError(
+                "the derivative of the derivative of a while_loop needs a limit to its steps: "
+                "give it max_steps="
+            )
+        steps = b.emit(Reshape(()), b.emit(Slice((0,), (1,), (1,)), tape))
+        first = b.emit(Broadcast((), ()), Lit(0, DType.I64))
+        known = [steps, *known[: self.consts], first, *known[self.consts :]]
+        return b.build([tape, *self._masked(limit)._two_loops(b, known, cts)])  # noqa: SLF001
+
+    def _two_loops(self, b: Builder, known: Sequence[Var], cts: Sequence[Var]) -> Sequence[Var]:
+        """Emit the loop that keeps every state and the one back over them; its results."""
         n, whole = self._plain - 1, self.consts + self.carry
         keeping = Builder("keeping")
         inner = [keeping.input(v.type, v.name) for v in self.advance.ins]
         after = inline(keeping, self.advance, inner)
         kept = keeping.build([*after, *inner[self.consts : whole]])
-        states = b.emits(Scan(kept, self.length, self.consts, self.carry, self.reverse), *ins[:n])
+        states = b.emits(Scan(kept, self.length, self.consts, self.carry, self.reverse), *known)
         plain = forget(self.back)
-        at = plain.ins
-        sums = n + self.dconsts
+        at, sums = plain.ins, n + self.dconsts
         ends = sums + self.dcarry
         order = [*at[: self.consts], *at[n:ends], *at[self.consts : n], *at[ends:]]
         back = Program(plain.name, tuple(order), plain.eqns, plain.outs)
-        zeros = [
-            b.emit(Broadcast(v.type.shape, ()), Lit(0.0, v.type.dtype)) for v in at[n:sums]
-        ]
-        backs = b.emits(
+        zeros = [b.emit(Broadcast(v.type.shape, ()), Lit(0.0, v.type.dtype)) for v in at[n:sums]]
+        return b.emits(
             Scan(back, self.length, self.consts, self.dconsts + self.dcarry, not self.reverse),
-            *ins[: self.consts],
+            *known[: self.consts],
             *zeros,
-            *ins[n + 1 : n + 1 + self.dcarry],
+            *cts[: self.dcarry],
             *states[self.carry :],
-            *ins[whole:n],
-            *ins[n + 1 + self.dcarry :],
+            *known[whole:],
+            *cts[self.dcarry :],
         )
-        return b.build([ins[n], *backs])
+
+    def _masked(self, length: int) -> "ScanReverse":
+        """A loop of known length whose steps after the last one that was made do nothing.
+
+        The number of steps that were made is its first const, that of the step the first leaf of
+        its state.
+        """
+        n = self.consts + self.carry
+        plain = forget(self.back)
+
+        def masked(program: Program, kept: Sequence[int]) -> Program:
+            """The program, or its operands with these numbers as results."""
+            b = Builder(program.name)
+            steps = b.input(Type((), DType.I64), "steps")
+            consts = [b.input(v.type, v.name) for v in program.ins[: self.consts]]
+            step = b.input(Type((), DType.I64), "step")
+            rest = [b.input(v.type, v.name) for v in program.ins[self.consts :]]
+            same = Program("same", program.ins, (), tuple(program.ins[k] for k in kept))
+            which = b.emit(Cast(DType.I64), b.emit(Less(), step, steps))
+            results = b.emits(Cond((same, program)), which, *consts, *rest)
+            after = [b.emit(Add(), step, Lit(1, DType.I64))] if program is self.advance else []
+            return b.build([*after, *results])
+
+        return ScanReverse(
+            self.tangent,
+            masked(self.advance, range(self.consts, n)),
+            masked(plain, range(n, len(plain.ins))),
+            length,
+            *(self.consts + 1, self.carry + 1, 0, self.dconsts, self.dcarry, 1),
+        )
 
     def impl(self, *ins: Array) -> tuple[Array, ...]:
-        return interpret(self.expanded(), *ins)
+        n = self._plain - 1
+        steps = self.length or int(ins[n][0])
+        if steps == 0:
+            sums = self.back.outs[: self.dconsts]
+            zeros = (np.zeros(v.type.shape, v.type.dtype.numpy) for v in sums)
+            return (ins[n], *zeros, *ins[n + 1 :])
+        return interpret(self.expanded(steps), *ins)
 
     def jvp_with(
         self, jvp: JvpPass, b: Builder, ins: Sequence[Atom], dins: Tangents
@@ -396,8 +462,7 @@ class ScanReverse(HoldsPrograms):
             *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
             self.reverse,
         )
-        types = [t for t in op._ins()[n:]]  # noqa: SLF001
-        moved = [ct or b.zero(t) for ct, t in zip(cts[1:], types, strict=True)]
+        moved = [ct or b.zero(t) for ct, t in zip(cts[1:], op._ins()[n:], strict=True)]  # noqa: SLF001
         return [None] * n + list(b.emits(op, *ins[:n], *moved))
 
     def transpose_with(
@@ -409,6 +474,16 @@ class ScanReverse(HoldsPrograms):
     @classmethod
     def samples(cls) -> Iterable[Sample]:
         return ()
+
+
+def reversed_body(
+    transpose: TransposePass, tangent: Program, plain: int, carry: int, dconsts: int
+) -> tuple[Program, Program]:
+    """The programs of a reverse loop, a step forward and a step back, from that of the tangents."""
+    eqns = [e for e in tangent.eqns if not any(v.type.linear for v in (*e.outs, *e.ins))]
+    advance = Program("advance", tangent.ins[:plain], tuple(eqns), tangent.outs[:carry])
+    back = transpose(_with_outs(tangent, tangent.outs[carry:]))
+    return advance, _accumulating(back, plain, dconsts)
 
 
 def _with_outs(program: Program, outs: Sequence[Var]) -> Program:

@@ -31,4 +31,4 @@ def split(length: int, slots: int) -> int:
         step = length - least - fewer
     else:
         step = once
-    return max(max(1, twice), min(step, min(length - 1, once)))
+    return max(1, twice, min(step, length - 1, once))

@@ -3,7 +3,7 @@
 A frame has ten words:
 
     0 address of the calls, pairs (kernel, record)   1 their number
-    2 address of the bases                           3, 4 unused
+    2 address of the bases                           3 what went wrong, 0 if nothing
     5 address of the fixed patches                   6 their number
     7 address of the moving patches                  8 their number
     9 how often the program ran
@@ -20,7 +20,7 @@ from ckpt.codegen.address import call, read, write
 ARENA, FIRST_INPUT = 0, 2
 FIXED, MOVING = 5, 7
 WORDS = 10
-RUNS = 9
+STATUS, RUNS = 3, 9
 
 
 @njit(error_model="numpy")
@@ -64,7 +64,11 @@ def patch(frame: int, which: int) -> None:
     """Bring the records of a program up to date: its fixed words, or its moving ones."""
     bases, patches = word(frame, 2), word(frame, which)
     for j in range(word(frame, which + 1)):
-        put(word(bases, word(patches, 3 * j + 1)) + word(patches, 3 * j + 2), word(patches, 3 * j), 0)
+        put(
+            word(bases, word(patches, 3 * j + 1)) + word(patches, 3 * j + 2),
+            word(patches, 3 * j),
+            0,
+        )
 
 
 @njit(error_model="numpy")
