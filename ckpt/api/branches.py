@@ -102,7 +102,8 @@ def _checked(predicate: Any) -> Any:
 
 
 def _branch(index: Tracer, branches: Sequence[Branch], operands: tuple[Any, ...], what: str) -> Any:
-    leaves, tree = optree.tree_flatten(operands, namespace=NAMESPACE)
+    given: Any = operands
+    leaves, tree = optree.tree_flatten(given, namespace=NAMESPACE)
     values = [stored(array(x)) if is_traced(x) else x for x in leaves]
     specs = [Spec(x.shape, x.dtype) if isinstance(x, Tracer) else x for x in values]
     args: Any = optree.tree_unflatten(tree, specs)

@@ -16,7 +16,7 @@ from ckpt.errors import BudgetError
 from ckpt.ir.program import Atom, Eqn, Program, Var
 from ckpt.ir.tape import tape_type
 from ckpt.ops.loop import Scan
-from ckpt.ops.loop_derivatives import ScanReverse
+from ckpt.ops.loop_reverse import ScanReverse
 from ckpt.ops.while_loop import SLOTS, While
 from ckpt.plan.plan import Plan
 

@@ -144,7 +144,7 @@ def while_loop(
     said = [v.type for v in asked.program.outs]
     if said != [Type((), DType.BOOL)]:
         raise TraceError(
-            f"the predicate of while_loop gives {', '.join(map(str, said)) or 'nothing'}, at {here}\n"
+            f"the predicate of while_loop gives {', '.join(str(t) for t in said)}, at {here}\n"
             "  It has to be a scalar of bool: compare, and reduce with np.all or np.any."
         )
     asked_consts = [stored(lift(c)) for c in asked.constants]
@@ -193,8 +193,8 @@ class _State:
 
     @property
     def specs(self) -> Any:
-        """The carry with types in place of values."""
-        return self.tree_of([Spec(x.shape, x.dtype) for x in self.values])
+        """The carry with types in place of values; Python numbers are still such to the body."""
+        return self.tree_of([x.weak(0) if x.weak else Spec(x.shape, x.dtype) for x in self.values])
 
 
 def _eager(run: Callable[..., Any]) -> Callable[..., Any]:
@@ -227,7 +227,7 @@ def _length(slices: Sequence[Any], length: int | None) -> int:
         raise TraceError(f"the xs have different lengths, at {here}: {said}")
     if not lengths and length is None:
         raise TraceError(f"a scan without xs needs length=, at {here}")
-    if length is not None and (isinstance(length, bool) or not isinstance(length, int)):
+    if length is not None and type(length) is not int:
         raise TraceError(f"length is a {type(length).__name__}, at {here}; it is a Python int")
     n = next(iter(lengths), length)
     assert n is not None
@@ -267,7 +267,7 @@ def _settled(carry: _State, traced: Traced) -> _State:
         TraceError: it does not; says which leaf, and the line that made it.
     """
     result = optree.tree_unflatten(traced.out_treedef, list(traced.program.outs))
-    after, tree = optree.tree_flatten(result[0], namespace=NAMESPACE)  # pyright: ignore[reportIndexIssue]
+    after, tree = optree.tree_flatten(result[0], namespace=NAMESPACE)  # pyright: ignore[reportIndexIssue, reportArgumentType]
     if tree != carry.tree:
         raise TraceError(
             f"the carry of {carry.loop} changes its structure, at {quoted(user_line())}\n"

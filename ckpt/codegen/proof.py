@@ -5,7 +5,7 @@ from functools import cache
 from ckpt.codegen.drivers.binomial import split
 from ckpt.errors import PlanError
 from ckpt.ir.op import Op
-from ckpt.ops.loop_derivatives import ScanReverse
+from ckpt.ops.loop_reverse import ScanReverse
 
 
 def prove(op: Op) -> None:

@@ -1,8 +1,8 @@
 """A loop of known length: one program, run once per step, handing its state on.
 
-Its derivatives are in `ckpt.ops.loop_derivatives`. Where one is wanted, the loop also makes a
-*tape*: states that the reverse loop restarts from. How many (`slots`) is a choice made when a
-program is planned; every choice gives the same bits.
+Its derivatives are `ckpt.ops.loop_tangent` and `ckpt.ops.loop_reverse`. Where one is wanted, the
+loop also makes a *tape*: states that the reverse loop restarts from. How many (`slots`) is a choice
+made when a program is planned; every choice gives the same bits.
 """
 
 from collections.abc import Iterable, Sequence

@@ -2,7 +2,7 @@
 
 How many steps it makes is not known before, so its tape keeps every d-th state, with d doubled
 whenever the slots that are meant for the first sweep are full; the rest of them serve the reverse,
-which is the one of loops of known length (`ckpt.ops.loop_derivatives.ScanReverse`).
+which is the one of loops of known length (`ckpt.ops.loop_reverse.ScanReverse`).
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,8 @@ from ckpt.ir.tape import block_of, tape_type
 from ckpt.ir.types import DType, Type
 from ckpt.ops.control import derived
 from ckpt.ops.loop import NOT_PLACED, UNPLACED, moving, program_cost, types_of
-from ckpt.ops.loop_derivatives import EXPECTED_STEPS, ScanReverse, reversed_body
+from ckpt.ops.loop_reverse import EXPECTED_STEPS, ScanReverse
+from ckpt.ops.loop_tangent import reversed_body
 
 SLOTS = 100
 """Of a loop whose slots nobody has chosen."""
