@@ -192,7 +192,7 @@ def test_integers_and_bools_are_handed_on_and_kept():
 
 
 def test_what_nobody_reads_is_not_computed():
-    program = ckpt.compile(lambda x: _unread(x)).joint_for(np.ones(3)).program
+    program = ckpt.compile(_unread).joint_for(np.ones(3)).program
     (loop,) = [e for e in program.eqns if e.op.name == "scan"]
     assert loop.op.carry == 1
     assert len(loop.op.program.outs) == 1
