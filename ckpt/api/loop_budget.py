@@ -102,13 +102,13 @@ def _options(program: Program, let: int, costs: CostModel) -> Iterator[Option]:
     reverses = [e.op for e in program.eqns if isinstance(e.op, ScanReverse) and tape in e.ins]
     steps = op.length if isinstance(op, Scan) else op.expected_steps
     # how many states a loop of unknown length can use is not known either
-    for slots in _candidates(steps if isinstance(op, Scan) else min(steps, SLOTS)):
+    for slots in slots_to_offer(steps if isinstance(op, Scan) else min(steps, SLOTS)):
         again = forward_steps(steps, slots) - (steps - 1)
         seconds = sum(again * costs.program_seconds(r.advance) for r in reverses)
         yield Option({let: slots}, tape_type(op.states, slots).nbytes, seconds)
 
 
-def _candidates(length: int) -> list[int]:
+def slots_to_offer(length: int) -> list[int]:
     """Numbers of slots to offer: each small one, then ever fewer, then one per step."""
     found = list(range(1, min(length, _ALL_SLOTS) + 1))
     while found[-1] * _GROWTH < min(length, MOST_SLOTS):
