@@ -53,11 +53,13 @@ def neighbours(x: Any) -> tuple[Any, Any, Any, Any]:
     return x[:-2, 1:-1], x[2:, 1:-1], x[1:-1, :-2], x[1:-1, 2:]
 
 
-def step(u: Any, v: Any, advection: float, diffusion: float) -> tuple[Any, Any]:
+def step(
+    u: Any, v: Any, advection: float, diffusion: float, wrap: Callable[[Any], Any] = wrapped
+) -> tuple[Any, Any]:
     """One time step: central differences in space."""
     fresh: list[Any] = []
     for x in (u, v):
-        north, south, west, east = neighbours(wrapped(x))
+        north, south, west, east = neighbours(wrap(x))
         carried = u * (south - north) + v * (east - west)
         spread = north + south + west + east - 4.0 * x
         fresh.append(x - (0.5 * advection) * carried + diffusion * spread)
