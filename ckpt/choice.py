@@ -31,10 +31,10 @@ from policies import (
     solve,
 )
 from policies.greedy import smallest_peak
+from policies.loops.binomial import forward_steps
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
-from policies.treeverse import forward_steps
 from policies.unheard import unheard
 from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
 from policies.worth import ValueWorth, Worth, worth
