@@ -92,7 +92,7 @@ def running_lets(program: Program) -> list[int]:
 
 def fixed_bytes(program: Program) -> int:
     """Bytes of inputs and outputs: alive throughout a step."""
-    return sum(v.type.nbytes for v in (*program.ins, *program.outs))
+    return program.input_bytes + sum(v.type.nbytes for v in program.outs)
 
 
 def padded(nbytes: int) -> int:
@@ -402,7 +402,7 @@ def budget_error(program: Program, error: Infeasible, least: Decision | None = N
             return f"{kind} of {eqn.op.name}{where}"
         return f"{printed[eqn.outs[value[1]]]}: {eqn.op.name}{where}"
 
-    inputs = sum(v.type.nbytes for v in program.ins)
+    inputs = program.input_bytes
     outputs = sum(v.type.nbytes for v in program.outs)
     # What policies sees as one reserved block are the inputs and outputs.
     witness = [(said(v), n) for v, n in error.witness if v != ("reserved",)]

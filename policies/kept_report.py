@@ -56,7 +56,7 @@ class KeptReport:
         >>> graph.add_edge("factor", "answer")
         >>> problem = Problem(graph, calls=10, loads="once")
         >>> print(KeptReport.of(problem, solve(problem)))
-        1 of 1 that could be kept are: 80 B, 80 B of it resident
+        1 of 1 values are kept: 80 B, 80 B of it resident
         1.00 s per call, 19.00 s for 10 calls
         at least 19.00 s (optimal, every task runs once)
         a call takes 81 B at its peak
@@ -122,7 +122,7 @@ class KeptReport:
         )
         proof = f"{decision.status.value}, {decision.bound_engine}"
         lines = [
-            f"{kept} of {len(told.values)} that could be kept are: {rest}, {resident} of it resident",
+            f"{kept} of {len(told.values)} values are kept: {rest}, {resident} of it resident",
             f"{call} per call, {total} for {self.problem.calls:g} calls",
             f"at least {least} ({proof})",
             f"a call takes {format_bytes(decision.peak_bytes)} at its peak",

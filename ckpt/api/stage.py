@@ -6,6 +6,7 @@ the primals.
 
 import hashlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -36,6 +37,7 @@ from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
 from ckpt.errors import ArgumentError, BudgetError
 from ckpt.frontends.numpy import Traced, has_tracer, trace
+from ckpt.ir.op import make
 from ckpt.ir.program import Eqn, Halves, Program, Var
 from ckpt.ir.text import names_of
 from ckpt.ir.types import Space
@@ -199,8 +201,10 @@ def known_leaves(traced: Traced, known: Sequence[str | int], option: str = "know
     """
     where = positions(traced.arguments)
     names = [argument_of(path) for path in traced.in_paths]
+    args, kwargs = traced.arguments.with_values(traced.arguments.values)
+    places = {*range(len(args)), *kwargs, *names}
     for k in known:
-        if k not in where and k not in names:
+        if k not in places:
             said = ", ".join(dict.fromkeys(names)) or "none"
             raise ArgumentError(f"{option} names {k!r}; the arguments are {said}")
     return [p in known or n in known for p, n in zip(where, names, strict=True)]
@@ -255,6 +259,7 @@ def _assembled(  # noqa: PLR0917 (what the split is made of)
     unknown = [not k for k in is_known] + [False] * (len(program.ins) - len(is_known))
     kept: Any = decision.kept or {}
     halves = _handed(split(program, unknown, chooser(program, kept)), program, near)
+    halves = _parked(halves, {v for v in program.ins if kept.get(v) is Choice.OFFLOAD})
     made = {v: eqn for eqn in program.eqns for v in eqn.outs}
     sent = halves.late.ins[: len(halves.residuals)]
     residuals = tuple(
@@ -288,6 +293,26 @@ def _assembled(  # noqa: PLR0917 (what the split is made of)
         problem,
         decision,
         labels_of(program, traced.in_paths),
+    )
+
+
+def _parked(halves: Halves, inputs: AbstractSet[Var]) -> Halves:
+    """The halves with some inputs moved to where residuals rest and back, as lets were by unzip."""
+    n_early = len(halves.early_outs)
+    sent, received = list(halves.early.outs), list(halves.late.ins)
+    out: list[Eqn] = []
+    back: list[Eqn] = []
+    for i, v in enumerate(halves.residuals):
+        if v in inputs:
+            parked = Var(replace(v.type, space=Space.HOST), v.name)
+            out.append(Eqn((parked,), make("to_host"), (v,)))
+            back.append(Eqn((v,), make("to_device"), (parked,)))
+            sent[n_early + i] = received[i] = parked
+    early, late = halves.early, halves.late
+    return replace(
+        halves,
+        early=Program(early.name, early.ins, (*early.eqns, *out), tuple(sent)),
+        late=Program(late.name, tuple(received), (*back, *late.eqns), late.outs),
     )
 
 

@@ -101,6 +101,26 @@ def test_a_budget_on_the_peak_of_a_call_holds_for_its_plan_and_its_memory():
         )
 
 
+def test_what_is_loaded_in_every_call_takes_no_memory_between_calls():
+    def f(a, u):
+        return np.sum(np.exp(a)[:, None] * u, axis=0)
+
+    a, u = np.linspace(0, 1, 4096), np.linspace(0, 1, 2)
+    link, terms = ckpt.Link(1e12, 1e-12), {"like": (a, u), "calls": 10}
+    here = ckpt.partial_eval(f, "a", load=link, **terms)
+    away = ckpt.partial_eval(f, "a", load=link, loads="every_call", **terms)
+    assert [r.choice for r in here.residuals] == [ckpt.Choice.SAVE]
+    assert [r.choice for r in away.residuals] == [ckpt.Choice.OFFLOAD]
+    assert away.report.bill.resident_bytes == 0 < away.report.bill.rest_bytes == a.nbytes
+    assert here.late.plan.input_bytes == a.nbytes + u.nbytes
+    assert away.late.plan.input_bytes == u.nbytes
+    assert away.bind(a)(u).tobytes() == here.bind(a)(u).tobytes()
+    # an argument that is loaded travels in the same way
+    given = ckpt.partial_eval(lambda a, u: a * u, "a", like=(a, a), load=link, loads="every_call")
+    assert [(r.op, r.choice) for r in given.residuals] == [("", ckpt.Choice.OFFLOAD)]
+    assert given.bind(a)(2 * a).tobytes() == (a * (2 * a)).tobytes()
+
+
 def test_everything_known_and_nothing_known():
     everything = ckpt.partial_eval(predict, ("x", "y", "star"), like=(X, Y, STAR))
     assert everything.late.program.eqns == ()
