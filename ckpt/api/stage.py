@@ -25,10 +25,8 @@ from ckpt.choice import (
     Budget,
     Calls,
     Choice,
-    Decision,
     Limits,
     Link,
-    Problem,
     Progress,
     decide_stages,
     stages_of,
@@ -41,6 +39,7 @@ from ckpt.ir.op import make
 from ckpt.ir.program import Eqn, Halves, Program, Var
 from ckpt.ir.text import names_of
 from ckpt.ir.types import Space
+from ckpt.parts import parted
 from ckpt.plan.plan import fingerprint
 from ckpt.simplify.dce import dce
 
@@ -59,6 +58,7 @@ class Terms:
         load: how residuals are loaded; None if that takes no time.
         loads: whether they are loaded once and stay, or in every call.
         options: policy, device and effort; their budget plays no part.
+        rows: whether known and unknown rows of one array are kept apart.
     """
 
     known: Sequence[str | int]
@@ -68,6 +68,7 @@ class Terms:
     load: Link | None
     loads: Loads
     options: Options
+    rows: bool = True
 
 
 def partial_eval(
@@ -80,6 +81,7 @@ def partial_eval(
     load: Link | None = None,
     loads: Loads = "once",
     at_hand: str | int | Sequence[str | int] = (),
+    rows: bool = True,
     policy: str = "auto",
     device: Device | None = None,
     limits: Limits | None = None,
@@ -88,8 +90,8 @@ def partial_eval(
     """Split a function into what its known arguments determine and what must wait.
 
     Both programs run as compiled kernels. Whatever is kept, the results have the same bits: a let
-    is the same kernel in either program. No array ever becomes code, and neither program is longer
-    than the function.
+    is the same kernel in either program. No array ever becomes code; neither program has more lets
+    than the function, but for what `rows` tells apart.
 
     Args:
         f: written in NumPy.
@@ -103,6 +105,9 @@ def partial_eval(
         loads: "once", to stay, or in "every_call".
         at_hand: known arguments that the late program receives anyway, after the residuals.
             What the function closes over is part of it, and at hand in any case.
+        rows: keep known and unknown rows of one array apart where that leaves less to do late: what
+            a prompt's `concatenate` joins stays a known prefix. Products of parts may round
+            otherwise than the function; off, results are those of the function bit for bit.
         policy: who chooses what to keep; "auto" is exact without a budget and certified with one.
         device: whose costs to plan with.
         limits: how hard to search.
@@ -123,14 +128,14 @@ def partial_eval(
     >>> import numpy as np
     >>> from ckpt.frontends.numpy import Spec
     >>> def predict(train, x):
-    ...     return x @ np.linalg.cholesky(train)[0]
+    ...     return x @ np.linalg.cholesky(train)
     >>> n = Spec((4, 4), np.float64), Spec((4,), np.float64)
     >>> staged = partial_eval(predict, known="train", like=n, calls=1000, budget="1KiB")
     >>> [(r.op, r.nbytes) for r in staged.residuals]
     [('cholesky', 128)]
     >>> residuals = staged.early(np.eye(4))
-    >>> float(staged.late(residuals, np.ones(4)))
-    1.0
+    >>> staged.late(residuals, np.ones(4))
+    array([1., 1., 1., 1.])
     """
     limit = Budget.of(budget)
     if limit.fraction is not None or limit.overhead is not None:
@@ -142,7 +147,7 @@ def partial_eval(
         limit = replace(limit, bytes=None, rest=limit.bytes if limit.rest is None else limit.rest)
     args, kwargs = ((), like) if isinstance(like, Mapping) else (tuple(like), {})
     options = Options(Budget(), policy, device or Device.this(), limits, progress)
-    terms = Terms(_all(known), _all(at_hand), calls, limit, load, loads, options)
+    terms = Terms(_all(known), _all(at_hand), calls, limit, load, loads, options, rows)
     return staged_of(trace(f, args, kwargs), terms)
 
 
@@ -156,25 +161,34 @@ def staged_of(traced: Traced, terms: Terms) -> Staged:
                 f"at_hand names {path}, which is not known: the late program receives what is "
                 "unknown in any case"
             )
-    program = _named(prepared(traced.program))
+    program = prepared(traced.program)
     constants = range(len(is_known), len(program.ins))
     unknown = [not k for k in is_known] + [False] * len(constants)
     here = frozenset(i for i, h in enumerate(near) if h)
     calls = Calls(terms.calls, terms.load, terms.loads, here, frozenset(constants))
     costs = CostModel(terms.options.device)
+    if terms.rows:
+        program = _cheaper_late(program, unknown, traced.constants, costs)
+    program = _named(program)
     as_run = priced(program, unknown)
+    labels = labels_of(program, traced.in_paths)
+    labels |= {copy: labels[v] for copy, v in as_run.slices.items()}
     budget, refused = terms.budget, None
     for _ in range(_TRIES):
-        problem = stages_of(as_run, unknown, costs, budget, calls)
+        problem = stages_of(as_run.program, unknown, costs, budget, calls)
         try:
             decision = decide_stages(
-                as_run,
+                as_run.program,
                 problem,
                 policy=terms.options.policy,
                 limits=terms.options.limits,
                 progress=terms.options.progress,
             )
-            staged = _assembled(traced, program, is_known, near, problem, decision, terms)
+            kept = as_run.kept(decision)
+            halves = _handed(split(program, unknown, chooser(program, kept)), program, near)
+            parked = {v for v in program.ins if kept.get(v) is Choice.OFFLOAD}
+            early, late = _parts(traced, program, is_known, near, _parked(halves, parked), terms)
+            staged = Staged(early, late, problem, decision, labels)
             if budget.peak is not None:
                 _ = staged.late.plan  # is made, or refused, here
         except BudgetError as error:
@@ -247,19 +261,32 @@ def _named(program: Program) -> Program:
     return Program(program.name, ins, eqns, outs)
 
 
-def _assembled(  # noqa: PLR0917 (what the split is made of)
+def _cheaper_late(
+    program: Program, unknown: Sequence[bool], constants: Sequence[Any], costs: CostModel
+) -> Program:
+    """The program with rows told apart, if that leaves the late one less to do."""
+    if all(eqn.op.name != "concatenate" for eqn in program.eqns):
+        return program
+    apart = parted(program, unknown, constants)
+    return min(program, apart, key=lambda p: _late_seconds(p, unknown, costs))
+
+
+def _late_seconds(program: Program, unknown: Sequence[bool], costs: CostModel) -> float:
+    """What a call takes when all is kept."""
+    problem = stages_of(priced(program, unknown).program, unknown, costs, Budget())
+    nodes: Any = problem.graph.nodes
+    return sum(nodes[t]["seconds"] for t in nodes if nodes[t].get("stage") == "unknown")
+
+
+def _parts(  # noqa: PLR0917 (what a split is made of)
     traced: Traced,
     program: Program,
     is_known: Sequence[bool],
     near: Sequence[bool],
-    problem: Problem,
-    decision: Decision,
+    halves: Halves,
     terms: Terms,
-) -> Staged:
-    unknown = [not k for k in is_known] + [False] * (len(program.ins) - len(is_known))
-    kept: Any = decision.kept or {}
-    halves = _handed(split(program, unknown, chooser(program, kept)), program, near)
-    halves = _parked(halves, {v for v in program.ins if kept.get(v) is Choice.OFFLOAD})
+) -> tuple[Early, Late]:
+    """The two programs as functions of their arguments."""
     made = {v: eqn for eqn in program.eqns for v in eqn.outs}
     sent = halves.late.ins[: len(halves.residuals)]
     residuals = tuple(
@@ -287,12 +314,9 @@ def _assembled(  # noqa: PLR0917 (what the split is made of)
     others = [not k or h for k, h in zip(is_known, near, strict=True)]
     taken = Part(traced.arguments, is_known, "known")
     given = Part(traced.arguments, others, "late")
-    return Staged(
+    return (
         Early(early, taken, residuals, len(halves.early_outs), mark),
         Late(late, given, residuals, halves.early_outs, constants, mark),
-        problem,
-        decision,
-        labels_of(program, traced.in_paths),
     )
 
 

@@ -43,6 +43,7 @@ def split(program, known, **options):
     def f(*xs):
         return emit_program(program, xs)
 
+    options = {"rows": False, **options}
     return ckpt.partial_eval(f, known, like=specs(program), **options)
 
 
@@ -196,7 +197,7 @@ def test_l9_no_choice_of_all_is_cheaper(program, data):
     link = data.draw(st.sampled_from([None, SLOW]))
     staged = split(program, known, calls=calls, load=link)
     whole = staged.late.half.traced.program
-    ready = priced(simplify(whole), [i not in known for i in range(len(program.ins))])
+    ready = priced(simplify(whole), [i not in known for i in range(len(program.ins))]).program
     unknown = [i not in known for i in range(len(program.ins))]
     stored = storage(ready)
     costs = CostModel(Device.this())
@@ -239,7 +240,11 @@ def test_l10_two_splits_one_inside_the_other_leave_what_one_does(program, data):
     )  # fmt: skip
     positions = (0, *(1 + rest.index(i) for i in second))
     inner = ckpt.partial_eval(
-        outer.late, positions, like=(held, *[specs(program)[i] for i in rest]), calls=100
+        outer.late,
+        positions,
+        like=(held, *[specs(program)[i] for i in rest]),
+        calls=100,
+        rows=False,
     )
     union = split(program, (*first, *second), calls=100)
     assert work(inner.late.program) == work(union.late.program)
