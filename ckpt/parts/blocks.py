@@ -11,8 +11,10 @@ from ckpt.ir.program import Atom, Lit, Program, Var
 from ckpt.ir.types import DType
 from ckpt.parts.grid import Block, Cuts, Grid, Index, Splat, places, union
 
-_LARGEST = 1 << 24
-"""Masks of more elements are not looked into."""
+_LARGEST = 1 << 26
+"""No mask of more elements is worked out."""
+_SHARES = ("broadcast", "permute", "slice")
+"""Primitives whose result in NumPy is a view: however large, it takes no memory."""
 
 
 class Blocks:
@@ -94,6 +96,8 @@ class Blocks:
         mask = self._masks.get(block)
         if mask is not None:
             part = mask[tuple(map(slice, start, stop))]
+            # along axes that only repeat, one element is enough
+            part = part[tuple(slice(None if step else 1) for step in part.strides)]
             if part.size and (part == part.flat[0]).all():
                 return Splat(lit(part.flat[0].item(), block.type.dtype))
         found = self._slices.get((block, start, stop))
@@ -111,7 +115,8 @@ class Blocks:
 
     def look_into(self, op: Op, ins: Sequence[Atom], outs: Sequence[Var]) -> None:
         """Work out integers and masks that are made of nothing else."""
-        small = all(v.type.size <= _LARGEST and not v.type.dtype.is_float for v in outs)
+        small = all(v.type.size <= _LARGEST or op.name in _SHARES for v in outs)
+        small = small and not any(v.type.dtype.is_float for v in outs)
         known = all(isinstance(x, Lit) or x in self._masks for x in ins)
         if len(outs) != 1 or not small or not known or op.effects:
             return
