@@ -247,7 +247,7 @@ def sweep(config: Prefix) -> list[Speed]:
             "hidden states": sum(v in hidden for v in kept),
             "keys and values": sum(v in caches for v in kept),
         }
-        kinds["statistics"] = len(kept) - sum(kinds.values()) - len(_forced(linked))
+        kinds["statistics"] = len(set(kept).difference(hidden, caches, _forced(linked)))
         found.append(
             Speed(
                 speed,
@@ -306,6 +306,8 @@ def draw(speeds: list[Speed], path: Path) -> None:
     axes.plot(x, best, "o", color="black", markersize=4, label="chosen from the graph alone")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xticks(x, [f"{speed:g}" for speed in x])
+    axes.minorticks_off()
     axes.set_ylim(min(best) / 1.5, 4 * max(best))
     axes.set_xlabel("speed of the link, GB/s")
     axes.set_ylabel("milliseconds until the first new token")
