@@ -48,26 +48,22 @@ class KeptReport:
         Raises:
             InvalidDecision: the plan does not say what is kept.
 
-        >>> import networkx as nx
+        >>> from policies.generate import two_tasks
         >>> from policies.solve import solve
-        >>> graph = nx.DiGraph()
-        >>> graph.add_node("factor", seconds=9, bytes=80)
-        >>> graph.add_node("answer", seconds=1, bytes=1, stage="unknown")
-        >>> graph.add_edge("factor", "answer")
-        >>> problem = Problem(graph, calls=10, loads="once")
+        >>> problem = two_tasks(calls=10, loads="once")
         >>> print(KeptReport.of(problem, solve(problem)))
-        1 of 1 values are kept: 80 B, 80 B of it resident
-        1.00 s per call, 19.00 s for 10 calls
-        at least 19.00 s (optimal, every task runs once)
-        a call takes 81 B at its peak
+        1 of 1 values are kept: 8 B, 8 B of it resident
+        1.00 s per call, 13.00 s for 10 calls
+        at least 13.00 s (optimal, every task runs once)
+        a call takes 9 B at its peak
         <BLANKLINE>
-                80 B  factor
-                      kept: saves 9.00 s per call, pays from 1 calls on
+                 8 B  a
+                      kept: saves 3.00 s per call, pays from 1 calls on
         <BLANKLINE>
         the next 10 MB would save 0.0 us in all calls
         <BLANKLINE>
-                 0 B    109.00 s  ████████████████████████████████████████
-                80 B     19.00 s  ███████
+                 0 B     43.00 s  ████████████████████████████████████████
+                 8 B     13.00 s  ████████████
         """
         told = worth(problem, decision)
         return KeptReport(
