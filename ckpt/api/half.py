@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, final
 
 from ckpt.api.derive import joint_of
 from ckpt.api.evaluate import fresh
@@ -16,6 +16,7 @@ from ckpt.ir.program import Program
 from ckpt.plan.plan import Plan
 
 
+@final
 @dataclass(eq=False)
 class Half:
     """A program that runs as one planned step.
@@ -67,12 +68,32 @@ class Half:
             return self._compiled
 
 
+class Stage:
+    """A half that is called with some of the arguments of the function; abstract."""
+
+    half: Half
+
+    @property
+    def program(self) -> Program:
+        """What it runs, as the split made it."""
+        return self.half.program
+
+    @property
+    def plan(self) -> Plan:
+        """When every let runs and where everything stands."""
+        return self.half.plan
+
+    def __str__(self) -> str:
+        return str(self.half)
+
+
+@final
 @dataclass(frozen=True)
-class Early:
+class Early(Stage):
     """What runs once: `known arguments -> residuals`.
 
     Attributes:
-        half: its program, plan and kernels.
+        half: `known arguments ++ constants -> known results ++ residuals`.
         takes: the known arguments.
         residuals: what it leaves.
         n_results: how many of its results are results of the function.
@@ -84,19 +105,6 @@ class Early:
     residuals: tuple[Residual, ...]
     n_results: int
     fingerprint: str
-
-    @property
-    def program(self) -> Program:
-        """`known arguments ++ constants -> known results ++ residuals`."""
-        return self.half.program
-
-    @property
-    def plan(self) -> Plan:
-        """When every let runs and where everything stands."""
-        return self.half.plan
-
-    def __str__(self) -> str:
-        return str(self.half)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Residuals:
         """Run on the known arguments, in the function's order or by name.
@@ -114,12 +122,14 @@ class Early:
         return Residuals(dict(zip(names, sent, strict=True)), tuple(results), self.fingerprint)
 
 
+@final
 @dataclass(frozen=True)
-class Late:
+class Late(Stage):
     """What runs in every call: `residuals, other arguments -> result`.
 
     Attributes:
-        half: its program, plan and kernels.
+        half: `residuals ++ other arguments ++ constants -> other results`; its plan is within
+            `Budget(peak=...)`.
         takes: the unknown arguments, and the known ones that are at hand.
         residuals: what it needs.
         early_results: positions, among the results of the function, of those that are known.
@@ -133,19 +143,6 @@ class Late:
     early_results: tuple[int, ...]
     constants: tuple[Any, ...]
     fingerprint: str
-
-    @property
-    def program(self) -> Program:
-        """`residuals ++ other arguments ++ constants -> other results`."""
-        return self.half.program
-
-    @property
-    def plan(self) -> Plan:
-        """When every let runs and where everything stands; within `Budget(peak=...)`."""
-        return self.half.plan
-
-    def __str__(self) -> str:
-        return str(self.half)
 
     def __call__(self, residuals: Residuals, /, *args: Any, **kwargs: Any) -> Any:
         """Run on residuals and the other arguments, in the function's order or by name.

@@ -31,6 +31,7 @@ def stage(
     link: str | None = None,
     loads: Literal["once", "every_call"] = "once",
     at_hand: str | None = None,
+    rows: Annotated[bool, Parameter(negative="--no-rows")] = True,
     planning: Planning | None = None,
     out: Path | None = None,
     json: Annotated[bool, Parameter(name="--json")] = False,
@@ -50,6 +51,7 @@ def stage(
         link: how fast kept values are loaded, such as 2GB/s or 100MB/s+5ms; without it, at once.
         loads: whether they are loaded once and stay, or in every call.
         at_hand: names of known arguments that the late part receives anyway.
+        rows: keep known and unknown rows of one array apart where that leaves less to do late.
         planning: policy, device and effort.
         out: a picture of the curve to draw, such as stage.png.
         json: print figures for programs instead of a table.
@@ -76,6 +78,7 @@ def stage(
             load=None if link is None else _link(link),
             loads=loads,
             options=options(planning, None, said.step),
+            rows=rows,
         )
         traced = load(model, gradient=False).traced
         said.task("planning")
