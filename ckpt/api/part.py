@@ -2,29 +2,69 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, final
 
 import numpy as np
+import optree
 
-from ckpt.api.signature import arrays_of, positions
+from ckpt.api.signature import positions
 from ckpt.errors import ArgumentError
-from ckpt.frontends.numpy import Arguments, has_tracer, take_apart
-from ckpt.ir.types import DType
+from ckpt.frontends.arguments import NAMESPACE, is_traced, leaf_type
+from ckpt.frontends.numpy import Arguments, Spec, Tracer
+from ckpt.ir.types import Type
+
+Place = int | str
+"""A positional argument, or the name of one given by keyword."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """Those leaves of traced arguments that a stage receives.
+class _Expected:
+    """An argument as it was traced.
 
     Attributes:
-        arguments: of the whole function, as it was traced.
-        inside: per traced leaf, whether it is among them; of one argument all or none are.
-        kind: what messages call these arguments.
+        treedef: its structure.
+        traced: of each traced leaf its place among the leaves, its type and what it is called.
+        statics: of each other leaf its place and value.
     """
 
-    arguments: Arguments
-    inside: Sequence[bool]
-    kind: str
+    treedef: optree.PyTreeSpec
+    traced: tuple[tuple[int, Type, str], ...]
+    statics: tuple[tuple[int, Any], ...]
+
+
+@final
+class Part:
+    """Those arguments of a traced function that a stage receives.
+
+    Attributes:
+        arguments: of the whole function.
+        places: of those of the stage, in order.
+        inside: per traced leaf of the function, whether it is among them.
+    """
+
+    def __init__(self, arguments: Arguments, places: Sequence[Place], kind: str) -> None:
+        """Look at the arguments once, so that calls are quick.
+
+        Args:
+            arguments: of the whole function, as it was traced.
+            places: of those that the stage receives, in order.
+            kind: what messages call them.
+        """
+        self.arguments, self.places, self._kind = arguments, tuple(places), kind
+        self._slots = [p for p in places if isinstance(p, int)]
+        where = positions(arguments)
+        self.inside = tuple(p in places for p in where)
+        self._names: dict[str, Place] = {}
+        leaves: dict[Place, list[tuple[Type, str]]] = {p: [] for p in places}
+        for p, t, path in zip(where, arguments.types, arguments.paths, strict=True):
+            if p in leaves:
+                leaves[p].append((t, path))
+                self._names.setdefault(p if isinstance(p, str) else argument_of(path), p)
+        args, kwargs = arguments.with_values(arguments.values)
+        self._expected = {
+            p: _expected(args[p] if isinstance(p, int) else kwargs[p], mine)
+            for p, mine in leaves.items()
+        }
 
     def leaves(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:
         """The leaves of a call that gives these arguments alone, in the function's order.
@@ -32,62 +72,26 @@ class Part:
         Raises:
             ArgumentError: there are too many, one is missing, or one is not as it was traced.
         """
-        where = positions(self.arguments)
-        mine = [p for p, i in zip(where, self.inside, strict=True) if i]
-        slots = list(dict.fromkeys(p for p in mine if isinstance(p, int)))
-        if len(args) > len(slots):
+        if len(args) > len(self._slots):
             raise ArgumentError(
-                f"{len(args)} arguments given; there are {len(slots)} {self.kind} ones"
+                f"{len(args)} arguments given; there are {len(self._slots)} {self._kind} ones"
             )
-        names = self._names(where)
-        given: dict[int | str, Any] = dict(zip(slots, args, strict=False))
+        given: dict[Place, Any] = dict(zip(self._slots, args, strict=False))
         for name, tree in kwargs.items():
-            place = names.get(name)
+            place = self._names.get(name)
             if place is None or place in given:
-                said = ", ".join(names) or "none"
+                said = ", ".join(self._names) or "none"
                 raise ArgumentError(
-                    f"{name!r} is no {self.kind} argument still open; there: {said}"
+                    f"{name!r} is no {self._kind} argument still open; there: {said}"
                 )
             given[place] = tree
-        found = {p: self._matched(p, tree) for p, tree in given.items()}
         values: list[Any] = []
-        for p, t, path, i in zip(
-            where, self.arguments.types, self.arguments.paths, self.inside, strict=True
-        ):
-            if not i:
-                continue
-            if not found.get(p):
-                raise ArgumentError(f"{path} is missing")
-            leaf = found[p].pop(0)
-            if np.shape(leaf) != t.shape:
-                raise ArgumentError(f"{path} has shape {np.shape(leaf)}, not {t.shape}")
-            if DType.of(leaf.dtype) is not t.dtype:
-                raise ArgumentError(
-                    f"{path} has dtype {leaf.dtype}, not {t.dtype.numpy} "
-                    f"(array.astype(np.{t.dtype.numpy}) converts)"
-                )
-            values.append(leaf)
+        for place, expected in self._expected.items():
+            if place not in given:
+                what = expected.traced[0][2] if expected.traced else f"argument {place}"
+                raise ArgumentError(f"{what} is missing")
+            values += _matched(place, given[place], expected)
         return values
-
-    def _names(self, where: Sequence[int | str]) -> dict[str, int | str]:
-        """The arguments by name: those given by position too."""
-        found: dict[str, int | str] = {}
-        for p, path, i in zip(where, self.arguments.paths, self.inside, strict=True):
-            if i:
-                found.setdefault(p if isinstance(p, str) else argument_of(path), p)
-        return found
-
-    def _matched(self, place: int | str, tree: Any) -> list[Any]:
-        """The traced leaves of one argument, which has the structure that was traced."""
-        args, kwargs = self.arguments.with_values(self.arguments.values)
-        was = args[place] if isinstance(place, int) else kwargs[place]
-        flat, like = take_apart(_identity, (tree,)), take_apart(_identity, (was,))
-        if flat.treedef != like.treedef or flat.statics != like.statics:
-            raise ArgumentError(
-                f"argument {place} is {flat.treedef}; it was traced as {like.treedef}, both in a "
-                "call"
-            )
-        return list(flat.values) if any(map(has_tracer, flat.values)) else [*arrays_of(flat)]
 
 
 def argument_of(path: str) -> str:
@@ -95,5 +99,40 @@ def argument_of(path: str) -> str:
     return path.split("[", maxsplit=1)[0].split(".", maxsplit=1)[0]
 
 
-def _identity(x: Any) -> Any:
-    return x
+def _expected(tree: Any, traced: Sequence[tuple[Type, str]]) -> _Expected:
+    leaves, treedef = optree.tree_flatten(tree, namespace=NAMESPACE)
+    inside = [i for i, leaf in enumerate(leaves) if is_traced(leaf)]
+    return _Expected(
+        treedef,
+        tuple((i, t, path) for i, (t, path) in zip(inside, traced, strict=True)),
+        tuple((i, leaf) for i, leaf in enumerate(leaves) if not is_traced(leaf)),
+    )
+
+
+def _matched(place: Place, tree: Any, expected: _Expected) -> list[Any]:
+    """The traced leaves of one argument, which is as it was traced."""
+    leaves, treedef = optree.tree_flatten(tree, namespace=NAMESPACE)
+    same = treedef == expected.treedef and all(
+        type(leaves[i]) is type(was) and leaves[i] == was for i, was in expected.statics
+    )
+    if not same:
+        raise ArgumentError(
+            f"argument {place} is {treedef}; it was traced as {expected.treedef}, both in a call, "
+            "with the same values where it holds no arrays"
+        )
+    return [_leaf(leaves[i], t, path) for i, t, path in expected.traced]
+
+
+def _leaf(leaf: Any, t: Type, path: str) -> Any:
+    """An array or tracer of the type that was traced."""
+    if isinstance(leaf, Spec) or not is_traced(leaf):
+        raise ArgumentError(f"{path} is a {type(leaf).__name__}, not an array")
+    found = leaf.type if isinstance(leaf, Tracer) else leaf_type(leaf, path)
+    if found.shape != t.shape:
+        raise ArgumentError(f"{path} has shape {found.shape}, not {t.shape}")
+    if found.dtype is not t.dtype:
+        raise ArgumentError(
+            f"{path} has dtype {found.dtype.numpy}, not {t.dtype.numpy} "
+            f"(array.astype(np.{t.dtype.numpy}) converts)"
+        )
+    return leaf if isinstance(leaf, Tracer) else np.asarray(leaf)

@@ -15,7 +15,7 @@ import numpy as np
 from ckpt.ad.unzip import partial_eval as split
 from ckpt.api.derive import prepared
 from ckpt.api.half import Early, Half, Late
-from ckpt.api.part import Part, argument_of
+from ckpt.api.part import Part, Place, argument_of
 from ckpt.api.priced import chooser, priced
 from ckpt.api.residuals import Residual
 from ckpt.api.signature import positions
@@ -61,8 +61,8 @@ class Terms:
         rows: whether known and unknown rows of one array are kept apart.
     """
 
-    known: Sequence[str | int]
-    at_hand: Sequence[str | int]
+    known: Sequence[Place]
+    at_hand: Sequence[Place]
     calls: float
     budget: Budget
     load: Link | None
@@ -153,18 +153,20 @@ def partial_eval(
 
 def staged_of(traced: Traced, terms: Terms) -> Staged:
     """Split a traced function; arguments and errors as of `partial_eval`."""
-    is_known = known_leaves(traced, terms.known)
-    near = known_leaves(traced, terms.at_hand, "at_hand")
-    for path, here, early in zip(traced.in_paths, near, is_known, strict=True):
-        if here and not early:
+    where = positions(traced.arguments)
+    known, near = places_of(traced, terms.known), places_of(traced, terms.at_hand, "at_hand")
+    for place, path in zip(where, traced.in_paths, strict=True):
+        if place in near and place not in known:
             raise ArgumentError(
                 f"at_hand names {path}, which is not known: the late program receives what is "
                 "unknown in any case"
             )
+    given = [p for p in _places(traced) if p in near or (p in where and p not in known)]
+    is_known, is_near = [p in known for p in where], [p in near for p in where]
     program = prepared(traced.program)
     constants = range(len(is_known), len(program.ins))
     unknown = [not k for k in is_known] + [False] * len(constants)
-    here = frozenset(i for i, h in enumerate(near) if h)
+    here = frozenset(i for i, h in enumerate(is_near) if h)
     calls = Calls(terms.calls, terms.load, terms.loads, here, frozenset(constants))
     costs = CostModel(terms.options.device)
     if terms.rows:
@@ -185,9 +187,10 @@ def staged_of(traced: Traced, terms: Terms) -> Staged:
                 progress=terms.options.progress,
             )
             kept = as_run.kept(decision)
-            halves = _handed(split(program, unknown, chooser(program, kept)), program, near)
+            halves = _handed(split(program, unknown, chooser(program, kept)), program, is_near)
             parked = {v for v in program.ins if kept.get(v) is Choice.OFFLOAD}
-            early, late = _parts(traced, program, is_known, near, _parked(halves, parked), terms)
+            halves = _parked(halves, parked)
+            early, late = _parts(traced, program, (known, given), halves, terms)
             staged = Staged(early, late, problem, decision, labels)
             if budget.peak is not None:
                 _ = staged.late.plan  # is made, or refused, here
@@ -207,21 +210,27 @@ _TRIES = 4
 """How often to ask for less memory per call, where a plan needs more than the policy counted."""
 
 
-def known_leaves(traced: Traced, known: Sequence[str | int], option: str = "known") -> list[bool]:
-    """Tell per leaf of the arguments if it belongs to one of those named.
+def places_of(traced: Traced, named: Sequence[Place], option: str = "known") -> list[Place]:
+    """The arguments that are named by name or position, in the function's order.
 
     Raises:
         ArgumentError: a name or position that is no argument.
     """
-    where = positions(traced.arguments)
-    names = [argument_of(path) for path in traced.in_paths]
+    where = zip(positions(traced.arguments), traced.in_paths, strict=True)
+    names = {argument_of(path): place for place, path in where}
+    places = _places(traced)
+    for one in named:
+        if one not in places and one not in names:
+            said = ", ".join(names) or "none"
+            raise ArgumentError(f"{option} names {one!r}; the arguments are {said}")
+    chosen = {one if isinstance(one, int) else names.get(one, one) for one in named}
+    return [place for place in places if place in chosen]
+
+
+def _places(traced: Traced) -> list[Place]:
+    """All arguments, those without arrays included."""
     args, kwargs = traced.arguments.with_values(traced.arguments.values)
-    places = {*range(len(args)), *kwargs, *names}
-    for k in known:
-        if k not in places:
-            said = ", ".join(dict.fromkeys(names)) or "none"
-            raise ArgumentError(f"{option} names {k!r}; the arguments are {said}")
-    return [p in known or n in known for p, n in zip(where, names, strict=True)]
+    return [*range(len(args)), *kwargs]
 
 
 def labels_of(program: Program, paths: Sequence[str]) -> dict[Hashable, str]:
@@ -278,15 +287,14 @@ def _late_seconds(program: Program, unknown: Sequence[bool], costs: CostModel) -
     return sum(nodes[t]["seconds"] for t in nodes if nodes[t].get("stage") == "unknown")
 
 
-def _parts(  # noqa: PLR0917 (what a split is made of)
+def _parts(
     traced: Traced,
     program: Program,
-    is_known: Sequence[bool],
-    near: Sequence[bool],
+    places: tuple[Sequence[Place], Sequence[Place]],
     halves: Halves,
     terms: Terms,
 ) -> tuple[Early, Late]:
-    """The two programs as functions of their arguments."""
+    """The two programs as functions of the arguments in these places."""
     made = {v: eqn for eqn in program.eqns for v in eqn.outs}
     sent = halves.late.ins[: len(halves.residuals)]
     residuals = tuple(
@@ -307,13 +315,11 @@ def _parts(  # noqa: PLR0917 (what a split is made of)
         )
     )
     asked = set(halves.late.ins)
-    constants = tuple(
-        x for v, x in zip(program.ins[len(is_known) :], traced.constants, strict=True) if v in asked
-    )
+    values = zip(program.ins[len(traced.in_paths) :], traced.constants, strict=True)
+    constants = tuple(x for v, x in values if v in asked)
     mark = _mark(halves, constants)
-    others = [not k or h for k, h in zip(is_known, near, strict=True)]
-    taken = Part(traced.arguments, is_known, "known")
-    given = Part(traced.arguments, others, "late")
+    taken = Part(traced.arguments, places[0], "known")
+    given = Part(traced.arguments, places[1], "late")
     return (
         Early(early, taken, residuals, len(halves.early_outs), mark),
         Late(late, given, residuals, halves.early_outs, constants, mark),

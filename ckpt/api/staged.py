@@ -70,7 +70,8 @@ class Staged:
         residuals = self.early.of(known)
         places = (i for i, k in enumerate(early.inside) if k)
         held = dict(zip(places, known, strict=True))
-        unknown = Part(early.arguments, [not k for k in early.inside], "unknown")
+        open_places = [p for p in late.places if p not in early.places]
+        unknown = Part(late.arguments, open_places, "unknown")
 
         def bound(*args: Any, **kwargs: Any) -> Any:
             rest = iter(unknown.leaves(args, kwargs))
