@@ -5,20 +5,19 @@ the primals.
 """
 
 import hashlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
-from ckpt.ad.unzip import partial_eval as split
 from ckpt.api.derive import prepared
 from ckpt.api.half import Early, Half, Late
 from ckpt.api.part import Part, Place, argument_of
-from ckpt.api.priced import chooser, priced
+from ckpt.api.priced import priced
 from ckpt.api.residuals import Residual
 from ckpt.api.signature import positions
+from ckpt.api.split import halves_of, labels_of, named
 from ckpt.api.staged import Staged
 from ckpt.api.step import Options
 from ckpt.choice import (
@@ -35,13 +34,10 @@ from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
 from ckpt.errors import ArgumentError, BudgetError
 from ckpt.frontends.numpy import Traced, has_tracer, trace
-from ckpt.ir.op import make
-from ckpt.ir.program import Eqn, Halves, Program, Var
-from ckpt.ir.text import names_of
+from ckpt.ir.program import Halves, Program
 from ckpt.ir.types import Space
 from ckpt.parts import parted
 from ckpt.plan.plan import fingerprint
-from ckpt.simplify.dce import dce
 
 Loads = Literal["once", "every_call"]
 
@@ -171,7 +167,7 @@ def staged_of(traced: Traced, terms: Terms) -> Staged:
     costs = CostModel(terms.options.device)
     if terms.rows:
         program = _cheaper_late(program, unknown, traced.constants, costs)
-    program = _named(program)
+    program = named(program)
     as_run = priced(program, unknown)
     labels = labels_of(program, traced.in_paths)
     labels |= {copy: labels[v] for copy, v in as_run.slices.items()}
@@ -187,9 +183,7 @@ def staged_of(traced: Traced, terms: Terms) -> Staged:
                 progress=terms.options.progress,
             )
             kept = as_run.kept(decision)
-            halves = _handed(split(program, unknown, chooser(program, kept)), program, is_near)
-            parked = {v for v in program.ins if kept.get(v) is Choice.OFFLOAD}
-            halves = _parked(halves, parked)
+            halves = halves_of(program, unknown, is_near, kept)
             early, late = _parts(traced, program, (known, given), halves, terms)
             staged = Staged(early, late, problem, decision, labels)
             if budget.peak is not None:
@@ -216,14 +210,14 @@ def places_of(traced: Traced, named: Sequence[Place], option: str = "known") -> 
     Raises:
         ArgumentError: a name or position that is no argument.
     """
-    where = zip(positions(traced.arguments), traced.in_paths, strict=True)
-    names = {argument_of(path): place for place, path in where}
-    places = _places(traced)
+    places, names = _places(traced), dict[Place, set[Place]]()
+    for place, path in zip(positions(traced.arguments), traced.in_paths, strict=True):
+        names.setdefault(argument_of(path), set()).add(place)  # `*xs` are several
     for one in named:
         if one not in places and one not in names:
-            said = ", ".join(names) or "none"
+            said = ", ".join(map(str, names)) or "none"
             raise ArgumentError(f"{option} names {one!r}; the arguments are {said}")
-    chosen = {one if isinstance(one, int) else names.get(one, one) for one in named}
+    chosen = set[Place]().union(*(names.get(one, {one}) for one in named))
     return [place for place in places if place in chosen]
 
 
@@ -233,41 +227,8 @@ def _places(traced: Traced) -> list[Place]:
     return [*range(len(args)), *kwargs]
 
 
-def labels_of(program: Program, paths: Sequence[str]) -> dict[Hashable, str]:
-    """What reports call a value: an argument by its path, a let by name, op and source line.
-
-    Args:
-        program: its inputs are the arguments, then closed-over constants.
-        paths: of the arguments.
-    """
-    names = names_of(program)
-    found: dict[Hashable, str] = {}
-    for eqn in program.eqns:
-        where = f" ({eqn.source})" if eqn.source else ""
-        found.update((v, f"{names[v]}: {eqn.op.name}{where}") for v in eqn.outs)
-    constants = (f"constant {i}" for i in range(len(program.ins) - len(paths)))
-    found.update(zip(program.ins, (*paths, *constants), strict=True))
-    return found
-
-
 def _all(given: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
     return (given,) if isinstance(given, (str, int)) else tuple(given)
-
-
-def _named(program: Program) -> Program:
-    """The same program with a name on every variable, which it keeps in both halves."""
-    new = {v: Var(v.type, name) for v, name in names_of(program).items()}
-    eqns = tuple(
-        Eqn(
-            tuple(new[v] for v in eqn.outs),
-            eqn.op,
-            tuple(new[x] if isinstance(x, Var) else x for x in eqn.ins),
-            eqn.source,
-        )
-        for eqn in program.eqns
-    )
-    ins, outs = (tuple(new[v] for v in vs) for vs in (program.ins, program.outs))
-    return Program(program.name, ins, eqns, outs)
 
 
 def _cheaper_late(
@@ -326,26 +287,6 @@ def _parts(
     )
 
 
-def _parked(halves: Halves, inputs: AbstractSet[Var]) -> Halves:
-    """The halves with some inputs moved to where residuals rest and back, as lets were by unzip."""
-    n_early = len(halves.early_outs)
-    sent, received = list(halves.early.outs), list(halves.late.ins)
-    out: list[Eqn] = []
-    back: list[Eqn] = []
-    for i, v in enumerate(halves.residuals):
-        if v in inputs:
-            parked = Var(replace(v.type, space=Space.HOST), v.name)
-            out.append(Eqn((parked,), make("to_host"), (v,)))
-            back.append(Eqn((v,), make("to_device"), (parked,)))
-            sent[n_early + i] = received[i] = parked
-    early, late = halves.early, halves.late
-    return replace(
-        halves,
-        early=Program(early.name, early.ins, (*early.eqns, *out), tuple(sent)),
-        late=Program(late.name, tuple(received), (*back, *late.eqns), late.outs),
-    )
-
-
 def _mark(halves: Halves, constants: Sequence[Any]) -> str:
     """What residuals are recognised by: both programs, and what the late one closes over."""
     digest = hashlib.sha256("".join(map(fingerprint, (halves.early, halves.late))).encode())
@@ -353,28 +294,3 @@ def _mark(halves: Halves, constants: Sequence[Any]) -> str:
         if not has_tracer(constant):
             digest.update(np.ascontiguousarray(constant).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
-
-
-def _handed(halves: Halves, program: Program, near: Sequence[bool]) -> Halves:
-    """The halves with what is at hand as arguments of the late one instead of residuals.
-
-    Args:
-        halves: as unzip made them.
-        program: its inputs are the arguments, then constants, which are at hand.
-        near: per argument.
-    """
-    n, n_early = len(halves.residuals), len(halves.early_outs)
-    constants = set(program.ins[len(near) :])
-    here = {v for v, h in zip(program.ins, near, strict=False) if h}
-    here |= constants.intersection(halves.residuals)
-    kept = [i for i, v in enumerate(halves.residuals) if v not in here]
-    early, late = halves.early, halves.late
-    sent = (*early.outs[:n_early], *(early.outs[n_early + i] for i in kept))
-    others = {*late.ins[n:], *here}
-    received = (*(late.ins[i] for i in kept), *(v for v in program.ins if v in others))
-    return Halves(
-        dce(Program(early.name, early.ins, early.eqns, sent)),
-        Program(late.name, received, late.eqns, late.outs),
-        tuple(halves.residuals[i] for i in kept),
-        halves.early_outs,
-    )

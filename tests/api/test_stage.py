@@ -294,6 +294,18 @@ def test_the_early_stage_may_be_differentiated_too():
     np.testing.assert_allclose(found, 3 * np.exp(X), rtol=1e-12)
 
 
+def test_a_gradient_is_split_as_any_function():
+    def loss(w, x):
+        return np.sum(np.tanh(np.sin(x) @ np.cos(x).T @ w))
+
+    x, w = np.linspace(0, 1, 400).reshape(20, 20), np.linspace(0, 1, 20)
+    step = ckpt.value_and_grad(loss)
+    staged = ckpt.partial_eval(step, 1, like=(w, x), calls=10)
+    assert [(r.op, r.type.shape) for r in staged.residuals] == [("dot", (20, 20))]
+    for found, wanted in zip(staged.bind(x)(w), step(w, x), strict=True):
+        assert found.tobytes() == wanted.tobytes()
+
+
 def test_three_stages_are_two_splits_one_inside_the_other():
     def model(weights, prefix, x):
         wide = np.tanh(weights @ weights)

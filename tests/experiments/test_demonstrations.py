@@ -1,10 +1,13 @@
 """Demonstrations of partial evaluation at sizes that run in a blink: values, bytes, pictures."""
 
+import numpy as np
+import optree
 import pytest
 
 import ckpt
 from experiments.demonstrations import finite_elements, fourier, gaussian_process, prefix, spline
 from experiments.demonstrations.demonstration import FOLDER, DemonstrationError, configured
+from experiments.models import transformer
 
 KINDS = {
     "gaussian_process": gaussian_process.GaussianProcess,
@@ -50,6 +53,31 @@ def test_a_prompt_becomes_the_keys_and_values_of_every_layer(kv_heads):
     here = prefix.measure(config)
     assert here.kept_bytes == here.cache_bytes == 2 * 2 * 96 * 8 * kv_heads * 4
     assert here.masks == 0
+
+
+def test_the_blocks_of_our_models_leave_keys_and_values_too():
+    """Queries, keys and values come from one product: of it, two slices cross."""
+    n_known, n_new, width, n_layers = 64, 4, 32, 2
+    random = np.random.default_rng(0)
+    layer = transformer.block_parameters(width, 4 * width, 0.1, 0.1)
+    layers = [optree.tree_map(lambda p: p.draw(random, "float32"), layer) for _ in range(n_layers)]
+    table = random.normal(size=(50, width)).astype(np.float32)
+    sees = np.tril(np.ones((n_known + n_new,) * 2, bool))
+
+    def f(layers, table, known, new):
+        x = table[np.concatenate([known, new])][None]
+        for p in layers:
+            x = transformer.block(p, x, 4, mask=sees, form="tanh")
+        return x[0, n_known:] @ table.T
+
+    known, new = random.integers(0, 50, n_known), random.integers(0, 50, n_new)
+    staged = ckpt.partial_eval(
+        f, ("layers", "table", "known"), like=(layers, table, known, new),
+        at_hand=("layers", "table"), calls=100,
+    )  # fmt: skip
+    assert staged.residual_bytes == 2 * n_layers * n_known * width * 4
+    found = staged.bind(layers, table, known)(new)
+    np.testing.assert_allclose(found, f(layers, table, known, new), rtol=1e-4, atol=1e-4)
 
 
 def test_the_link_decides_what_is_kept_of_a_prompt(tmp_path):
