@@ -30,6 +30,7 @@ from policies import (
     evaluate,
     solve,
 )
+from policies.budget import LARGEST_BYTES
 from policies.greedy import smallest_peak
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
@@ -39,6 +40,7 @@ from policies.worth import ValueWorth, Worth, worth
 
 __all__ = [
     "ALIGNMENT_BYTES",
+    "LARGEST_BYTES",
     "Budget",
     "Calls",
     "Choice",
@@ -50,6 +52,7 @@ __all__ = [
     "Progress",
     "Status",
     "Step",
+    "Value",
     "ValueWorth",
     "Worth",
     "budget_error",
