@@ -27,6 +27,7 @@ def problem_of(
             run.name,
             seconds=run.seconds,
             values=tuple(Value(m.name, m.nbytes, must_live=m.stays) for m in run.makes),
+            workspace_bytes=run.workspace_bytes,
             effects=bool(run.once),
         )
     for run in tape.runs:
@@ -36,7 +37,7 @@ def problem_of(
         for maker, named in reads.items():
             graph.add_edge(maker, run.name, reads=tuple(named))
     order = tuple(run.name for run in tape.runs)
-    return Problem(graph, budget, link, order, reserved_bytes=tape.input_bytes)
+    return Problem(graph, budget, link, order, reserved_bytes=tape.held_bytes)
 
 
 def decide(tape: Tape, problem: Problem, limits: Limits | None = None) -> Decision:

@@ -129,7 +129,11 @@ def compile(  # noqa: A001 (as torch.compile)
             )
         told["backend"] = aot_backend(partition)
     else:
-        told["options"] = {**NO_CACHE, **options, "custom_partitioner_fn": inductor_partitioner(partition)}
+        told["options"] = {
+            **NO_CACHE,
+            **options,
+            "custom_partitioner_fn": inductor_partitioner(partition),
+        }
     return Planned(model, partition, **told)
 
 

@@ -85,6 +85,7 @@ class _Reader:
         self.free: set[fx.Node] = set()
         self.roots: dict[fx.Node, Roots] = {}
         self.notes: list[str] = []
+        self.result_bytes = 0
         outputs = outputs_of(module)
         self.results = [n for n in outputs[:n_outputs] if isinstance(n, fx.Node)]
         self.gradients = [n for n in outputs[n_outputs:] if isinstance(n, fx.Node)]
@@ -112,7 +113,8 @@ class _Reader:
         runs = [self._run(node, "forward") for node in forward]
         runs += [self._given(node, tuple(sorted(results))) for node in given]
         runs += [self._run(node, "backward") for node in backward]
-        return Tape(tuple(runs), self._input_bytes(), tuple(dict.fromkeys(self.notes)))
+        notes = tuple(dict.fromkeys(self.notes))
+        return Tape(tuple(runs), self._input_bytes(), self.result_bytes, notes)
 
     # --- which half -----------------------------------------------------------------------------
 
@@ -222,16 +224,31 @@ class _Reader:
         made = tuple(
             Made(name, self._bytes(tensor), stays=name in self._stay) for name, tensor in leaves
         )
+        made, room = self._set_apart(made)
         args, named = fx.node.map_arg((node.args, node.kwargs), lambda n: n.meta.get("val"))
         seconds, flops = self.prices.of(node.target, args, named, value)
-        once = self._once(node, made)
+        once = self._once(node, made, partly=room > 0)
         if once == RANDOM and half == "forward":
             self.notes.append(
                 "random numbers are drawn once and saved where they are needed again: PyTorch "
                 "does not promise the same ones a second time"
             )
-        module, line = module_of(node), line_of(node)
-        return Run(node.name, str(node.target), read, made, seconds, flops, half, once, module, line)
+        name, op, where = node.name, str(node.target), (module_of(node), line_of(node))
+        return Run(name, op, read, made, seconds, flops, half, once, room, *where)
+
+    def _set_apart(self, made: tuple[Made, ...]) -> tuple[tuple[Made, ...], int]:
+        """Count those results of the step that are a part of what a run makes as always alive.
+
+        So the run may run again for its other results, as batch normalisation may: the second
+        instances of these die at once and are its workspace.
+        """
+        leave = [m.name in self._results for m in made]
+        if all(leave) or not any(leave):
+            return made, 0
+        room = sum(m.nbytes for m in made if m.name in self._results)
+        self.result_bytes += room
+        apart = (Made(m.name, 0, stays=True) if m.name in self._results else m for m in made)
+        return tuple(apart), room
 
     def _given(self, node: fx.Node, results: tuple[str, ...]) -> Run:
         tensor = node.meta["val"]
@@ -241,13 +258,13 @@ class _Reader:
     def _bytes(self, tensor: torch.Tensor) -> int:
         return storage_bytes(tensor) if tensor.device == self.device else 0
 
-    def _once(self, node: fx.Node, made: Sequence[Made]) -> str:
+    def _once(self, node: fx.Node, made: Sequence[Made], *, partly: bool) -> str:
         """Why a node must not run twice; empty if it may."""
         if is_random(node.target, node.args, node.kwargs):
             return RANDOM
         if must_be_saved(node) or any(map(must_be_saved, node.users)):
             return "PyTorch or the user wants it saved"
-        if any(m.name in self._results for m in made):
+        if not partly and any(m.name in self._results for m in made):
             return "it is a result of the step"
         if _acts(node):
             return "it overwrites its argument"
@@ -256,6 +273,8 @@ class _Reader:
             return "it is a higher-order operation"
         if namespace not in _PURE:
             return "it is a custom operation"
+        if node.target is BATCH_NORM and node.args[5]:
+            return ""  # run again, it leaves the running statistics alone
         if any(self._input(x) in self._overwritten_inputs for x in node.all_input_nodes):
             return "it reads an input that is overwritten"
         return ""
@@ -265,6 +284,9 @@ class _Reader:
             node = base
         return node
 
+
+BATCH_NORM = torch.ops.aten._native_batch_norm_legit_functional.default  # noqa: SLF001
+"""Batch normalisation that gives new running statistics: it reads those that it replaces."""
 
 RANDOM = "it draws random numbers"
 

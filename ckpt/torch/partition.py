@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ckpt.choice import Budget, Limits, evaluate
+from ckpt.choice import Budget, Limits
 from ckpt.cost.device import Device
 from ckpt.torch.asking import decide, problem_of, without_dead_runs
 from ckpt.torch.joint import Joint, read
 from ckpt.torch.plan import Plan
 from ckpt.torch.price import Objective, Prices
+from ckpt.torch.priced import priced
 from ckpt.torch.private import (
     forward_only_partition,
     mark_what_must_be_saved,
@@ -73,7 +74,7 @@ class Partition:
         began = time.perf_counter()
         halves = split(joint, plan.order)
         spent = plan.solve_seconds + time.perf_counter() - began
-        self.plans.append(Plan(plan.tape, plan.order, plan.decision, plan.route, spent))
+        self.plans.append(replace(plan, solve_seconds=spent))
         return halves.forward, halves.backward
 
 
@@ -94,5 +95,6 @@ def planned(joint: Joint, wishes: Wishes) -> Plan:
     problem = problem_of(joint.tape, wishes.budget)
     decision = decide(joint.tape, problem, wishes.limits)
     order = without_dead_runs(joint.tape, [str(name) for name in decision.runs])
-    assert evaluate(problem, order).peak_bytes <= decision.peak_bytes
-    return Plan(joint.tape, order, decision, wishes.route, time.perf_counter() - began)
+    cost = priced(joint.tape, order)
+    assert cost.peak_bytes <= decision.peak_bytes
+    return Plan(joint.tape, order, cost, decision, wishes.route, time.perf_counter() - began)

@@ -1,7 +1,6 @@
 """A plan for PyTorch: what is saved, what runs again and when, with source lines and modules."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ckpt.choice import LARGEST_BYTES, Decision, format_bytes, format_seconds
+from ckpt.torch.priced import Priced, crossing
 from ckpt.torch.tape import Made, Run, Tape
 
 ROWS = 40
@@ -24,13 +24,15 @@ class Plan:
     Attributes:
         tape: what the step runs without a plan.
         order: names of runs as they will run; one that stands twice is recomputed.
-        decision: what the planner said: peak, seconds, bound.
+        cost: of that order, by the referee.
+        decision: what the planner said: its bound, and whether it is met.
         route: "inductor", "aot_eager" or "eager".
         solve_seconds: spent reading the graph, deciding and splitting it.
     """
 
     tape: Tape
     order: tuple[str, ...]
+    cost: Priced
     decision: Decision
     route: str
     solve_seconds: float = 0.0
@@ -38,7 +40,7 @@ class Plan:
     @property
     def peak_bytes(self) -> int:
         """Most bytes alive at once: parameters, arguments, activations, gradients, temporaries."""
-        return self.decision.peak_bytes
+        return self.cost.peak_bytes
 
     @property
     def budget_bytes(self) -> int | None:
@@ -55,7 +57,12 @@ class Plan:
     @property
     def saved_bytes(self) -> int:
         """Bytes of the buffers that are saved; inputs of the step are not among them."""
-        return sum(made.nbytes for made in self.saved)
+        return self.cost.saved_bytes
+
+    @property
+    def overhead(self) -> float:
+        """Predicted seconds beyond running everything once, as a fraction."""
+        return max(0.0, self.cost.seconds / self.decision.baseline_seconds - 1)
 
     @cached_property
     def times(self) -> dict[str, int]:
@@ -66,17 +73,10 @@ class Plan:
         return counts
 
     @property
-    def recomputed_flops(self) -> int:
-        """Flops of all runs beyond the first of each."""
-        return sum(
-            (n - 1) * self.tape.by_name[name].flops for name, n in self.times.items() if n > 1
-        )
-
-    @property
     def recomputed_percent(self) -> float:
         """Recomputed flops in percent of those of the forward half."""
         forward = self.tape.forward_flops
-        return 100 * self.recomputed_flops / forward if forward else 0.0
+        return 100 * self.cost.recomputed_flops / forward if forward else 0.0
 
     def to_json(self) -> str:
         """The plan as data: figures, what is saved, what runs again, the order."""
@@ -87,11 +87,11 @@ class Plan:
             "peak_bytes": self.peak_bytes,
             "input_bytes": self.tape.input_bytes,
             "saved_bytes": self.saved_bytes,
-            "seconds": decision.seconds,
+            "seconds": self.cost.seconds,
             "baseline_seconds": decision.baseline_seconds,
             "bound_seconds": decision.bound_seconds,
             "status": decision.status.value,
-            "recomputed_flops": self.recomputed_flops,
+            "recomputed_flops": self.cost.recomputed_flops,
             "forward_flops": self.tape.forward_flops,
             "solve_seconds": self.solve_seconds,
             "saved": {made.name: made.nbytes for made in self.saved},
@@ -138,8 +138,8 @@ class Plan:
             f"peak     {format_bytes(self.peak_bytes)}; {cap}; inputs and parameters "
             f"{format_bytes(self.tape.input_bytes)}, saved {format_bytes(self.saved_bytes)} in "
             f"{len(self.saved)} buffers",
-            f"seconds  {format_seconds(decision.seconds)} predicted, "
-            f"{100 * decision.overhead:.1f} % over running everything once; {again} runs again, "
+            f"seconds  {format_seconds(self.cost.seconds)} predicted, "
+            f"{100 * self.overhead:.1f} % over running everything once; {again} runs again, "
             f"{self.recomputed_percent:.1f} % of the forward flops",
             f"decided  {decision.status.value}, no less than "
             f"{format_seconds(decision.bound_seconds)} possible, in {self.solve_seconds:.1f} s; "
@@ -161,18 +161,3 @@ def _choice(run: Run, n: int) -> str:
     if n > 1:
         return "recompute"
     return f"save: {run.once}" if run.once else "save"
-
-
-def crossing(tape: Tape, order: Sequence[str]) -> set[str]:
-    """Names of the buffers made before the halves part and read after it as they were."""
-    made: set[str] = set()
-    again: set[str] = set()
-    kept: set[str] = set()
-    late = False
-    for name in order:
-        run = tape.by_name[name]
-        late = late or run.half != "forward"
-        if late and run.half != "given":
-            kept.update(r for r in run.reads if r in made and r not in again)
-        (again if late else made).update(m.name for m in run.makes)
-    return kept

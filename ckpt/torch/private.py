@@ -60,9 +60,7 @@ def check_version(version: str = torch.__version__) -> None:
     major, minor = (int(part) for part in version.split("+")[0].split(".")[:2])
     if (major, minor) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
-        raise TorchVersionError(
-            f"torch {version} is too old: ckpt.torch needs {oldest} or newer"
-        )
+        raise TorchVersionError(f"torch {version} is too old: ckpt.torch needs {oldest} or newer")
     for (module, name), parameters in _NEEDED.items():
         found = private(module, name)
         if not parameters:
@@ -129,9 +127,7 @@ def extract_halves(
         n_outputs: how many of its outputs are those of the forward half.
     """
     extract = private("torch._functorch.partitioners", "_extract_fwd_bwd_modules")
-    forward, backward = extract(
-        joint, tensors, saved_sym_nodes=sizes, num_fwd_outputs=n_outputs
-    )
+    forward, backward = extract(joint, tensors, saved_sym_nodes=sizes, num_fwd_outputs=n_outputs)
     return forward, backward
 
 
@@ -152,9 +148,7 @@ def forward_only_partition(joint: Any, inputs: Sequence[Any], **told: Any) -> tu
 def built_in_budget(fraction: float, solver: str = "dp") -> Iterator[None]:
     """PyTorch's own budget, a fraction of the bytes that min-cut would save, for a while."""
     config = importlib.import_module("torch._functorch.config")
-    with config.patch(
-        activation_memory_budget=fraction, activation_memory_budget_solver=solver
-    ):
+    with config.patch(activation_memory_budget=fraction, activation_memory_budget_solver=solver):
         yield
 
 

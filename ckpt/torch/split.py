@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import fx
 
-from ckpt.torch.joint import Joint
+from ckpt.torch.joint import BATCH_NORM, Joint
 from ckpt.torch.private import extract_halves, getitem, is_number
+
+
+_WITHOUT_STATISTICS = torch.ops.aten._native_batch_norm_legit.no_stats  # noqa: SLF001
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,25 @@ class _Writer:
     def run(self, name: str) -> None:
         """Run a node, again if need be, and take its results apart at once."""
         node = self.joint.nodes[name]
-        copy = self.graph.node_copy(node, self.value)
+        copy = self._again(node) if node in self.now else self.graph.node_copy(node, self.value)
         self._forget_views_of(node)
         self.now[node] = copy
         self._take_apart(node)
 
+    def _again(self, node: fx.Node) -> fx.Node:
+        """Run a node another time: batch normalisation without its running statistics."""
+        if node.target is not BATCH_NORM:
+            return self.graph.node_copy(node, self.value)
+        data, weight, bias, _mean, _variance, *rest = node.args
+        args = tuple(map(self.value, (data, weight, bias, *rest)))
+        copy = self.graph.call_function(_WITHOUT_STATISTICS, args)
+        copy.meta = {**node.meta, "val": node.meta["val"][:3]}
+        return copy
+
     def _take_apart(self, node: fx.Node) -> None:
         """Pick the results out of several, so that those nobody reads die; note their sizes."""
         for user in node.users:
-            if getitem(user) and user.users:
+            if getitem(user) and user.users and _gives(self.now[node], user):
                 self._forget_views_of(user)
                 self.now[user] = self.graph.node_copy(user, self.value)
                 self._take_apart(user)
@@ -110,7 +124,9 @@ class _Writer:
         owned = {
             node: copy
             for node, copy in self.now.items()
-            if node not in self.joint.free or node.op == "placeholder" or is_number(node)
+            if node not in self.joint.free
+            or node.op == "placeholder"
+            or is_number(node)
             or self._is_result(node)
         }
         self.now, self.looking = owned, {}
@@ -133,3 +149,9 @@ class _Writer:
         new = self.graph.output(tuple(outputs))
         new.meta = dict(old.meta)
         return fx.GraphModule(self.joint.module, self.graph)
+
+
+def _gives(run: fx.Node, item: fx.Node) -> bool:
+    """Whether a run, maybe one that gives less than the first did, has an item."""
+    made = run.meta.get("val")
+    return not isinstance(made, tuple) or item.args[1] < len(made)  # pyright: ignore

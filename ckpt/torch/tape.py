@@ -36,6 +36,7 @@ class Run:
         op: what it runs, as in `aten.mm.default`.
         reads: names of the buffers that it reads, each once; inputs of the step are not named.
         makes: the buffers that it makes.
+        workspace_bytes: what it needs besides while it runs.
         seconds: predicted.
         flops: of matrix products, convolutions and attention.
         half: where it first runs.
@@ -52,6 +53,7 @@ class Run:
     flops: int = 0
     half: Half = "forward"
     once: str = ""
+    workspace_bytes: int = 0
     module: str = ""
     line: str = ""
 
@@ -63,11 +65,13 @@ class Tape:
     Attributes:
         runs: forward, then what is given, then backward.
         input_bytes: parameters, buffers and arguments, alive throughout.
+        result_bytes: small results that are counted as alive throughout too.
         notes: what a reader of the plan should know.
     """
 
     runs: tuple[Run, ...]
     input_bytes: int
+    result_bytes: int = 0
     notes: tuple[str, ...] = ()
     by_name: dict[str, Run] = field(init=False, repr=False, compare=False)
     maker: dict[str, str] = field(init=False, repr=False, compare=False)
@@ -81,6 +85,11 @@ class Tape:
     def half(self, half: Half) -> Iterator[Run]:
         """The runs of one half."""
         return (run for run in self.runs if run.half == half)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes that are alive throughout."""
+        return self.input_bytes + self.result_bytes
 
     @property
     def forward_flops(self) -> int:
