@@ -50,7 +50,7 @@ def decide(tape: Tape, problem: Problem, limits: Limits | None = None) -> Decisi
     try:
         return solve(problem, limits=limits)
     except Infeasible as error:
-        least = leanest(problem, error.lower_bound_bytes)
+        least = leanest(problem)
         if least is not None and least.peak_bytes <= error.budget_bytes:
             return least
         raise _refused(tape, error, least) from None
@@ -61,7 +61,7 @@ def _refused(tape: Tape, error: Infeasible, least: Decision | None) -> BudgetErr
     from ckpt.choice import format_bytes
 
     def said(value: Any) -> str:
-        run = tape.by_name.get(tape.maker.get(value, value))
+        run = tape.by_name.get(tape.maker.get(value) or value)
         if run is None:
             return "parameters, buffers and arguments" if value == ("reserved",) else str(value)
         where = " ".join(part for part in (run.module, run.line) if part)

@@ -1,6 +1,6 @@
 """torch.compile under a byte budget."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -138,7 +138,7 @@ def compile(  # noqa: A001 (as torch.compile)
 
 
 @contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors() -> Generator[None]:
     """Turn what Dynamo raises into our errors, without its depths.
 
     Raises:
@@ -151,7 +151,7 @@ def plain_errors() -> Iterator[None]:
     except failed as error:
         inner = getattr(error, "inner_exception", None)
         if isinstance(inner, CkptError):
-            raise inner from None
+            raise inner.with_traceback(None) from None
         raise
     except unsupported as error:
         said = str(error).strip().split("\n\n")[0]

@@ -1,6 +1,6 @@
 """Plans without memory: the joint graph of a model on fake tensors."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -26,7 +26,7 @@ from ckpt.torch.private import (
 
 
 @contextmanager
-def fake() -> Iterator[None]:
+def fake() -> Generator[None]:
     """Within it, tensors and models have shapes and no memory, so that any size can be planned.
 
     >>> with fake():

@@ -7,16 +7,18 @@ forward half overwrites, and the results of the step themselves.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx
+from torch._ops import OpOverload
+from torch.fx.node import map_arg
 
 from ckpt.errors import UnsupportedOpError
-from ckpt.torch.private import getitem, is_number, must_be_saved, unbacked
 from ckpt.torch.price import Prices, storage_bytes, tensors
+from ckpt.torch.private import getitem, inputs_overwritten_later, is_number, must_be_saved, unbacked
 from ckpt.torch.tape import Half, Made, Run, Tape
 
 Roots = Any
@@ -56,7 +58,16 @@ class Joint:
 def outputs_of(module: Any) -> Sequence[Any]:
     """The flat outputs of a joint graph."""
     (output,) = module.graph.find_nodes(op="output")
-    return torch.utils._pytree.arg_tree_leaves(*output.args)  # noqa: SLF001  # pyright: ignore
+    return list(flat(output.args))
+
+
+def flat(tree: Any) -> Iterator[Any]:
+    """The items of nested lists and tuples, as they come."""
+    if isinstance(tree, (list, tuple)):
+        for item in tree:  # pyright: ignore[reportUnknownVariableType]
+            yield from flat(item)
+    else:
+        yield tree
 
 
 def read(module: Any, n_outputs: int, prices: Prices) -> Joint:
@@ -79,6 +90,7 @@ class _Reader:
     """Reads one joint graph."""
 
     def __init__(self, module: Any, n_outputs: int, prices: Prices) -> None:
+        self.module = module
         self.graph: fx.Graph = module.graph
         self.prices = prices
         self.nodes = {node.name: node for node in self.graph.nodes}
@@ -165,7 +177,8 @@ class _Reader:
     def _is_view(self, node: fx.Node) -> bool:
         if getitem(node):
             whole: Any = node.args[0]
-            items, i = self.roots[whole], node.args[1]
+            i: Any = node.args[1]
+            items = self.roots[whole]
             self.roots[node] = items[i] if isinstance(items, list) else items
             # The items of a run are made by it; those of a view are views.
             return True
@@ -185,8 +198,8 @@ class _Reader:
         return tuple(dict.fromkeys(_leaves(self.roots.get(node))))
 
     def _overwritten(self) -> set[fx.Node]:
-        """Inputs that the forward half overwrites."""
-        found: set[fx.Node] = set()
+        """Inputs that the forward half overwrites, or AOTAutograd right after it."""
+        found = inputs_overwritten_later(self.module)
         for node in self.graph.nodes:
             if node.op != "call_function" or node.meta.get("partitioner_tag") == "is_backward":
                 continue
@@ -225,7 +238,7 @@ class _Reader:
             Made(name, self._bytes(tensor), stays=name in self._stay) for name, tensor in leaves
         )
         made, room = self._set_apart(made)
-        args, named = fx.node.map_arg((node.args, node.kwargs), lambda n: n.meta.get("val"))
+        args, named = map_arg((node.args, node.kwargs), lambda n: n.meta.get("val"))
         seconds, flops = self.prices.of(node.target, args, named, value)
         once = self._once(node, made, partly=room > 0)
         if once == RANDOM and half == "forward":
@@ -269,7 +282,7 @@ class _Reader:
         if _acts(node):
             return "it overwrites its argument"
         namespace = getattr(node.target, "namespace", None)
-        if not isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001
+        if not isinstance(node.target, OpOverload):
             return "it is a higher-order operation"
         if namespace not in _PURE:
             return "it is a custom operation"
@@ -341,7 +354,7 @@ def _acts(node: fx.Node) -> bool:
     if node.op != "call_function" or isinstance(node.meta.get("val"), torch.SymBool):
         return False
     return bool(written(node)) or (
-        isinstance(node.target, torch._ops.OpOverload) and not node.target._schema.returns  # noqa: SLF001
+        isinstance(node.target, OpOverload) and not getattr(node.target, "_schema").returns  # noqa: B009
     )
 
 

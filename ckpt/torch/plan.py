@@ -17,6 +17,9 @@ ROWS = 40
 """Runs shown at most: those that run again first, then those that are saved, the largest first."""
 
 
+WIDTH = 160
+
+
 @dataclass(frozen=True)
 class Plan:
     """What one training step keeps and runs again.
@@ -113,7 +116,7 @@ class Plan:
         shown = sorted(rows, key=lambda row: (row[1] == 1, -row[2]))[:ROWS]
         position = {run.name: i for i, run in enumerate(self.tape.runs)}
         grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name in ("run", "op", "choice", "runs"):
+        for name in ("op", "choice", "runs"):
             grid.add_column(name, no_wrap=True)
         for name in ("bytes", "flops"):
             grid.add_column(name, justify="right", no_wrap=True)
@@ -121,10 +124,10 @@ class Plan:
             grid.add_column(name, no_wrap=True)
         for run, n, size in sorted(shown, key=lambda row: position[row[0].name]):
             count = f"{run.flops * n:.2e}" if run.flops else ""
-            cells = (run.name, short(run.op), _choice(run, n), f"{n}x", format_bytes(size), count)
+            cells = (short(run.op), _choice(run, n), f"{n}x", format_bytes(size), count)
             grid.add_row(*cells, run.module, run.line)
         out = StringIO()
-        Console(file=out, width=140, color_system=None).print(grid)
+        Console(file=out, width=WIDTH, color_system=None).print(grid)
         lines = [line.rstrip() for line in out.getvalue().rstrip().split("\n")]
         if len(rows) > len(shown):
             lines.append(f"... and {len(rows) - len(shown)} more that are saved or run again")
@@ -134,16 +137,20 @@ class Plan:
         decision, budget = self.decision, self.budget_bytes
         cap = "no budget" if budget is None else f"budget {format_bytes(budget)}"
         again = len(self.order) - len(set(self.order))
+        held, saved = format_bytes(self.tape.input_bytes), format_bytes(self.saved_bytes)
+        peak = f"{format_bytes(self.peak_bytes)}; {cap}; inputs and parameters {held}"
+        least, spent = format_seconds(decision.bound_seconds), format_seconds(self.cost.seconds)
+        more, flops = f"{100 * self.overhead:.1f} %", f"{self.recomputed_percent:.1f} %"
         lines = [
-            f"peak     {format_bytes(self.peak_bytes)}; {cap}; inputs and parameters "
-            f"{format_bytes(self.tape.input_bytes)}, saved {format_bytes(self.saved_bytes)} in "
-            f"{len(self.saved)} buffers",
-            f"seconds  {format_seconds(self.cost.seconds)} predicted, "
-            f"{100 * self.overhead:.1f} % over running everything once; {again} runs again, "
-            f"{self.recomputed_percent:.1f} % of the forward flops",
-            f"decided  {decision.status.value}, no less than "
-            f"{format_seconds(decision.bound_seconds)} possible, in {self.solve_seconds:.1f} s; "
-            f"route {self.route}",
+            f"peak     {peak}, saved {saved} in {len(self.saved)} buffers",
+            (
+                f"seconds  {spent} predicted, {more} over running everything once;"
+                f" {again} runs again, {flops} of the forward flops"
+            ),
+            (
+                f"decided  {decision.status.value}, no less than {least} possible, in"
+                f" {self.solve_seconds:.1f} s; route {self.route}"
+            ),
         ]
         return [*lines, *(f"note     {note}" for note in self.tape.notes)]
 

@@ -1,4 +1,4 @@
-"""What an ATen operation costs on a device: flops by PyTorch's own formulas, bytes by its tensors."""
+"""What an ATen operation costs on a device: flops by PyTorch's formulas, bytes by its tensors."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -50,7 +50,8 @@ class Prices:
 
         Args:
             op: an operator overload, or anything else that has no formula.
-            args, named: its arguments, tensors among them.
+            args: its arguments, tensors among them.
+            named: its keyword arguments.
             made: its results.
         """
         count = flops(op, args, named, made)

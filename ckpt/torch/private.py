@@ -7,7 +7,7 @@ needed, so that a version that moved one of them fails with its name and not wit
 import importlib
 import inspect
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,7 +57,7 @@ def check_version(version: str = torch.__version__) -> None:
     ...
     ckpt.torch.private.TorchVersionError: torch 2.3.1 is too old: ckpt.torch needs 2.11 or newer
     """
-    major, minor = (int(part) for part in version.split("+")[0].split(".")[:2])
+    major, minor = (int(part) for part in version.split("+", maxsplit=1)[0].split(".")[:2])
     if (major, minor) < OLDEST:
         oldest = ".".join(map(str, OLDEST))
         raise TorchVersionError(f"torch {version} is too old: ckpt.torch needs {oldest} or newer")
@@ -145,11 +145,23 @@ def forward_only_partition(joint: Any, inputs: Sequence[Any], **told: Any) -> tu
 
 
 @contextmanager
-def built_in_budget(fraction: float, solver: str = "dp") -> Iterator[None]:
+def built_in_budget(fraction: float, solver: str = "dp") -> Generator[None]:
     """PyTorch's own budget, a fraction of the bytes that min-cut would save, for a while."""
     config = importlib.import_module("torch._functorch.config")
     with config.patch(activation_memory_budget=fraction, activation_memory_budget_solver=solver):
         yield
+
+
+def inputs_overwritten_later(joint: Any) -> set[Any]:
+    """Inputs of a joint graph that AOTAutograd overwrites when the forward half has run."""
+    (output,) = joint.graph.find_nodes(op="output")
+    changed = {
+        desc.mutated_input
+        for desc in output.meta.get("desc", ())
+        if getattr(desc, "mutated_input", None) is not None
+    }
+    inputs = joint.graph.find_nodes(op="placeholder")
+    return {node for node in inputs if node.meta.get("desc") in changed}
 
 
 def is_number(node: Any) -> bool:

@@ -16,7 +16,6 @@ from torch import fx
 from ckpt.torch.joint import BATCH_NORM, Joint
 from ckpt.torch.private import extract_halves, getitem, is_number
 
-
 _WITHOUT_STATISTICS = torch.ops.aten._native_batch_norm_legit.no_stats  # noqa: SLF001
 
 
@@ -154,4 +153,5 @@ class _Writer:
 def _gives(run: fx.Node, item: fx.Node) -> bool:
     """Whether a run, maybe one that gives less than the first did, has an item."""
     made = run.meta.get("val")
-    return not isinstance(made, tuple) or item.args[1] < len(made)  # pyright: ignore
+    i: Any = item.args[1]
+    return not isinstance(made, tuple) or i < len(made)
