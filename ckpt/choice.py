@@ -28,6 +28,7 @@ from policies import (
     Status,
     Value,
     evaluate,
+    frontier,
     solve,
 )
 from policies.budget import LARGEST_BYTES
@@ -64,6 +65,7 @@ __all__ = [
     "fixed_bytes",
     "format_bytes",
     "format_seconds",
+    "frontier",
     "leanest",
     "names",
     "parse_bytes",
