@@ -21,18 +21,22 @@ from policies import (
     Budget,
     Choice,
     Decision,
+    Fetch,
+    Free,
     Infeasible,
     Limits,
     Link,
     Problem,
     Status,
+    Store,
     Value,
     evaluate,
+    frontier,
     solve,
 )
 from policies.greedy import smallest_peak
 from policies.policy import Progress, Step, names
-from policies.serialize import problem_to_json
+from policies.serialize import decision_from_json, decision_to_json, problem_to_json
 from policies.unheard import unheard
 from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
 from policies.worth import ValueWorth, Worth, worth
@@ -43,6 +47,8 @@ __all__ = [
     "Calls",
     "Choice",
     "Decision",
+    "Fetch",
+    "Free",
     "Infeasible",
     "Limits",
     "Link",
@@ -50,16 +56,21 @@ __all__ = [
     "Progress",
     "Status",
     "Step",
+    "Store",
+    "Value",
     "ValueWorth",
     "Worth",
     "budget_error",
     "choices_of",
     "decide",
     "decide_stages",
+    "decision_from_json",
+    "decision_to_json",
     "evaluate",
     "fixed_bytes",
     "format_bytes",
     "format_seconds",
+    "frontier",
     "leanest",
     "names",
     "parse_bytes",

@@ -1,0 +1,39 @@
+"""Plans under a byte budget for any JAX function.
+
+``checkpoint`` gives a function like the one given, whose gradient fits a budget; everything else
+answers questions about it before anything runs.
+
+>>> import jax, jax.numpy as jnp
+>>> import ckpt.jax
+>>> def loss(w, x):
+...     for _ in range(4):
+...         x = jnp.tanh(x @ w)
+...     return (x * x).mean()
+>>> loss = ckpt.jax.checkpoint(loss, budget="0.8x", device="h100")
+>>> w, x = jnp.eye(64), jnp.ones((512, 64))
+>>> jax.jit(jax.grad(loss))(w, x).shape
+(64, 64)
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ckpt.jax.checkpoint import checkpoint
+
+_HOME = {"checkpoint": "ckpt.jax.checkpoint"}
+"""Where each public name lives: imported when it is first used."""
+
+__all__ = ["checkpoint"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'ckpt.jax' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
