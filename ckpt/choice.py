@@ -34,6 +34,8 @@ from policies import (
     frontier,
     solve,
 )
+from policies.explain import Story
+from policies.explain import explain as explain_decision
 from policies.greedy import smallest_peak
 from policies.policy import Progress, Step, names
 from policies.serialize import decision_from_json, decision_to_json, problem_to_json
@@ -57,6 +59,7 @@ __all__ = [
     "Status",
     "Step",
     "Store",
+    "Story",
     "Value",
     "ValueWorth",
     "Worth",
@@ -67,6 +70,7 @@ __all__ = [
     "decision_from_json",
     "decision_to_json",
     "evaluate",
+    "explain_decision",
     "fixed_bytes",
     "format_bytes",
     "format_seconds",

@@ -19,12 +19,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ckpt.jax.checkpoint import checkpoint
+    from ckpt.jax.checkpointed import checkpoint
+    from ckpt.jax.device import Accelerator
+    from ckpt.jax.questions import explain, plan
 
-_HOME = {"checkpoint": "ckpt.jax.checkpoint"}
+_HOME = {
+    "Accelerator": "ckpt.jax.device",
+    "checkpoint": "ckpt.jax.checkpointed",
+    "explain": "ckpt.jax.questions",
+    "plan": "ckpt.jax.questions",
+}
 """Where each public name lives: imported when it is first used."""
 
-__all__ = ["checkpoint"]
+__all__ = ["Accelerator", "checkpoint", "explain", "plan"]
 
 
 def __getattr__(name: str) -> Any:
