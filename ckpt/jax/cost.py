@@ -33,6 +33,11 @@ _DEAR = frozenset(
     "acos acosh asin asinh atan atan2 atanh cbrt cos cosh digamma erf erf_inv erfc exp exp2 expm1 "
     "lgamma log log1p logistic pow sin sinh tan tanh".split()
 )
+UPDATES = frozenset(
+    "dynamic_update_slice scatter scatter-add scatter-max scatter-min scatter-mul".split()
+)
+"""They write part of their first operand, in place if nobody else reads it."""
+
 _CALLS = frozenset(
     "checkpoint closed_call core_call custom_jvp_call custom_vjp_call jit pjit remat2 shard_map "
     "ckpt_planned".split()
@@ -77,19 +82,17 @@ def other_flops(eqn: Any) -> float:
     return _over_bodies(eqn, lambda body: sum(other_flops(e) for e in body.eqns))
 
 
-def seconds_of(eqn: Any, device: Accelerator) -> float:
-    """Seconds of one equation by itself: a roofline of arithmetic and traffic, plus its launch."""
-    if bodies(eqn):
-        return _over_bodies(eqn, lambda body: sum(seconds_of(e, device) for e in body.eqns))
-    if eqn.primitive.name in VIEWS | EXPANSIONS:
-        return 0.0
+def moved_bytes(eqn: Any) -> int:
+    """Bytes that an equation by itself reads and writes."""
+    name = eqn.primitive.name
     read = sum(nbytes(x.aval) for x in distinct(eqn.invars))
     written = sum(nbytes(v.aval) for v in eqn.outvars)
-    if eqn.primitive.name in ("gather", "dynamic_slice", "slice"):
-        read = min(read, 2 * written)  # only what is taken is read
-    if eqn.primitive.name.startswith("scatter"):
-        read = min(read, 2 * nbytes(eqn.invars[2].aval) + written)
-    return roofline([eqn], read + written, device)
+    if name in ("gather", "dynamic_slice", "slice"):
+        return min(read, written) + written  # only what is taken is read
+    if name in UPDATES:
+        changed = eqn.invars[1 if name == "dynamic_update_slice" else 2].aval
+        return 3 * nbytes(changed)  # in place: the rest of the operand stays where it is
+    return read + written
 
 
 def roofline(
@@ -131,46 +134,3 @@ def _over_bodies(eqn: Any, of: Any) -> float:
 def distinct(atoms: Iterable[Any]) -> list[Any]:
     """The variables among operands, each once; literals cost nothing."""
     return list({id(x): x for x in atoms if not isinstance(x, Literal)}.values())
-
-
-def inner_peak_bytes(eqn: Any) -> int:
-    """Bytes that an equation's loops and branches take beyond its operands and results.
-
-    The body is played in the order in which JAX traced it; elementwise chains are taken as fused.
-    """
-    return max((body_peak_bytes(body) for body, _ in bodies(eqn)), default=0)
-
-
-def body_peak_bytes(body: Any) -> int:
-    """Most bytes alive at once in a program, its arguments and results not counted."""
-    last = {id(x): i for i, eqn in enumerate(body.eqns) for x in distinct(eqn.invars)}
-    elsewhere = _fused(body) | {id(v) for v in (*body.invars, *body.constvars, *body.outvars)}
-    alive = peak = 0
-    for i, eqn in enumerate(body.eqns):
-        made = [v for v in eqn.outvars if id(v) not in elsewhere]
-        alive += sum(nbytes(v.aval) for v in made)
-        peak = max(peak, alive + inner_peak_bytes(eqn))
-        ends = [x for x in distinct(eqn.invars) if last[id(x)] == i and id(x) not in elsewhere]
-        unread = [v for v in made if id(v) not in last]
-        alive -= sum(nbytes(v.aval) for v in (*ends, *unread))
-    return peak
-
-
-def _fused(body: Any) -> set[int]:
-    """Variables that are never stored: elementwise, with one reader that takes them in."""
-    readers: dict[int, list[Any]] = {}
-    for eqn in body.eqns:
-        for x in distinct(eqn.invars):
-            readers.setdefault(id(x), []).append(eqn)
-    takes = ELEMENTWISE | REDUCTIONS
-    return {
-        id(v)
-        for eqn in body.eqns
-        for v in eqn.outvars
-        if eqn.primitive.name in EXPANSIONS | VIEWS
-        or (
-            eqn.primitive.name in ELEMENTWISE
-            and len(found := readers.get(id(v), [])) == 1
-            and found[0].primitive.name in takes
-        )
-    }

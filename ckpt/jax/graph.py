@@ -11,20 +11,20 @@ from typing import Any
 
 import networkx as nx
 
-from ckpt.choice import Budget, Link, Problem, Value
+from ckpt.choice import Budget, Link, Problem, Value, solve
 from ckpt.jax.cost import (
     ELEMENTWISE,
     EXPANSIONS,
     REDUCTIONS,
+    UPDATES,
     VIEWS,
     bodies,
-    inner_peak_bytes,
     matmul_flops,
+    moved_bytes,
     roofline,
-    seconds_of,
 )
 from ckpt.jax.device import Accelerator
-from ckpt.jax.trace import Joint
+from ckpt.jax.trace import Joint, body_of
 
 NEVER_AGAIN = frozenset({"pure_callback", "ffi_call"})
 """Calls out of the program: they may run again without harm, but nobody knows what they cost."""
@@ -35,10 +35,8 @@ COLLECTIVES = frozenset(
 )
 """They wait for other devices, so they run once."""
 
-UPDATES = frozenset(
-    "dynamic_update_slice scatter scatter-add scatter-max scatter-min scatter-mul".split()
-)
-"""They write part of their first operand, in place if nobody else reads it."""
+BARRIER = "optimization_barrier"
+"""The same values, in places where XLA may not look through."""
 
 _READS_WHOLE = ELEMENTWISE | REDUCTIONS | VIEWS | EXPANSIONS
 
@@ -95,11 +93,32 @@ class Kernels:
         return self.owners((*self.joint.results, *self.joint.gradients))
 
     @property
-    def copied_bytes(self) -> int:
-        """Bytes of results that are arguments: XLA copies them."""
+    def result_bytes(self) -> int:
+        """Bytes of everything that the step returns: XLA takes their buffers before it starts."""
         joint = self.joint
         outs = [x for x in (*joint.results, *joint.gradients) if isinstance(x, int)]
-        return sum(joint.sizes[x] for x in outs if self.root[x] in joint.given)
+        return sum(joint.sizes[x] for x in outs)
+
+    def busiest_between_loops(self) -> int:
+        """The least bytes that one kernel between forward and backward loops needs by itself.
+
+        While it runs, everything that the backward loops will read of the forward ones is there as
+        well, or is made again at the price of its turns.
+        """
+        order = list(self.tasks)
+        scans = [i for i, task in enumerate(order) if self.joint.lets[task].name == "scan"]
+        early = [i for i in scans if not self.tasks[order[i]].late]
+        late = [i for i in scans if self.tasks[order[i]].late]
+        if not early or not late:
+            return 0
+        results, sizes = self.results, self.joint.sizes
+        most = 0
+        for task in order[max(early) + 1 : min(late)]:
+            kernel = self.tasks[task]
+            touched = sum(sizes[v] for v in {*kernel.reads, *kernel.made} - results)
+            reused = max((sizes[v] for v in self._overwritten(kernel)), default=0)
+            most = max(most, touched - reused + kernel.workspace_bytes)
+        return most
 
     def _overwritten(self, kernel: Kernel) -> list[int]:
         """Values whose memory XLA lets the result take over when they die here."""
@@ -121,15 +140,20 @@ class Kernels:
         graph: nx.DiGraph[int] = nx.DiGraph()
         results, sizes = self.results, self.joint.sizes
         owner = {v: t for t, kernel in self.tasks.items() for v in kernel.made}
+        backward = False
         for task, kernel in self.tasks.items():
-            made = [Value(v, sizes[v], must_live=v in results) for v in kernel.made]
+            made = [
+                Value(v, 0, must_live=True) if v in results else Value(v, sizes[v])
+                for v in kernel.made
+            ]
+            backward = backward or kernel.late  # also what it reads of arguments alone, put there
             takes = [v for v in self._overwritten(kernel) if v not in results]
             graph.add_node(
                 task,
                 seconds=kernel.seconds,
                 values=tuple(made),
                 workspace_bytes=kernel.workspace_bytes,
-                stage="unknown" if kernel.late else "known",
+                stage="unknown" if backward else "known",
                 effects=not kernel.again,
                 overwrites=tuple(takes),
             )
@@ -139,7 +163,8 @@ class Kernels:
                 reads.setdefault(owner[v], []).append(v)
             for maker, named in reads.items():
                 graph.add_edge(maker, task, reads=tuple(named))
-        return Problem(graph, budget, link, tuple(self.tasks), self.joint.argument_bytes + self.copied_bytes)
+        fixed = self.joint.argument_bytes + self.result_bytes
+        return Problem(graph, budget, link, tuple(self.tasks), fixed)
 
 
 def kernels_of(joint: Joint, device: Accelerator) -> Kernels:
@@ -165,23 +190,38 @@ def kernels_of(joint: Joint, device: Accelerator) -> Kernels:
         sources = {r for x in read if isinstance(x, int) and (r := root[x]) is not None}
         moved = sum(sizes[v] for v in {*(sources - own), *made})
         eqns = [let.eqn for let in lets]
-        alone = len(eqns) == 1 and (bodies(eqns[0]) or eqns[0].primitive.name not in _READS_WHOLE)
         names = {let.name for let in lets}
-        times = max((joint.copies[v] for v in made), default=1)
+        copies = max((joint.copies[v] for v in made), default=1)
+        if inner := bodies(eqns[-1]):
+            seconds, workspace = _inside(eqns[-1], inner, device)
+            seconds, workspace = copies * seconds, copies * workspace
+        else:
+            if not names & _READS_WHOLE:
+                moved = copies * moved_bytes(eqns[-1])
+            seconds, workspace = roofline(eqns, moved, device, copies), 0
         tasks[task] = Kernel(
             tuple(inside),
             reads,
             made,
             joint.lets[task].late,
-            times * seconds_of(eqns[0], device)
-            if alone
-            else roofline(eqns, moved, device, times),
-            times * sum(map(matmul_flops, eqns)),
-            times * inner_peak_bytes(eqns[-1]) if alone else 0,
+            seconds,
+            copies * sum(map(matmul_flops, eqns)),
+            workspace,
             not names & (NEVER_AGAIN | COLLECTIVES),
         )
     inside = frozenset(virtual | set(head))
     return Kernels(joint, tasks, inside, root)
+
+
+def _inside(
+    eqn: Any, inner: list[tuple[Any, float]], device: Accelerator
+) -> tuple[float, int]:
+    """Seconds of an equation's loops and branches, and bytes beyond their operands and results."""
+    parts = [(kernels_of(body_of(body), device), times) for body, times in inner]
+    seconds = [times * sum(k.seconds for k in part.tasks.values()) for part, times in parts]
+    peaks = [solve(p := part.problem(), "save_all").peak_bytes - p.fixed_bytes for part, _ in parts]
+    together = max(seconds) if eqn.primitive.name == "cond" else sum(seconds)
+    return together, max(0, *peaks)
 
 
 def _owners(joint: Joint, atoms: Iterable[Any], root: Mapping[int, int | None]) -> set[int]:
@@ -203,10 +243,10 @@ def _virtual(joint: Joint) -> set[int]:
             and isinstance(let.ins[0], int)
             and joint.avals[let.ins[0]].dtype == let.eqn.outvars[0].aval.dtype
         )
-        if same:
+        if same or let.name == BARRIER:
             found.add(i)
-            if made in stored:
-                stored.update(x for x in let.ins if isinstance(x, int))
+            pairs = zip(let.outs, let.ins, strict=False)
+            stored.update(x for v, x in pairs if v in stored and isinstance(x, int))
         elif let.name in EXPANSIONS and made is not None and made not in stored:
             found.add(i)
         elif let.name not in ELEMENTWISE | REDUCTIONS:
@@ -218,12 +258,12 @@ def _roots(joint: Joint, virtual: set[int]) -> dict[int, int | None]:
     root: dict[int, int | None] = {}
     root.update((v, v) for v in joint.given)
     for i, let in enumerate(joint.lets):
-        for v in let.outs:
+        for k, v in enumerate(let.outs):
             if v is None:
                 continue
             if i in virtual:
-                read = [x for x in let.ins if isinstance(x, int)]
-                root[v] = root[read[0]] if read else None
+                looked_at = let.ins[k] if let.ins else None
+                root[v] = root[looked_at] if isinstance(looked_at, int) else None
             else:
                 root[v] = v
     return root

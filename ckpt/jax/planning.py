@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,8 +29,18 @@ from ckpt.codegen.cache import cache_folder, key_of
 from ckpt.errors import BudgetError, CkptError
 from ckpt.jax.device import Accelerator
 from ckpt.jax.graph import Kernels, kernels_of
+from ckpt.jax.loops import (
+    Level,
+    Loop,
+    hull_of,
+    least_extra,
+    levels_of,
+    loops_of,
+    rewritten,
+    ways_of,
+)
 from ckpt.jax.script import Script, script_of
-from ckpt.jax.trace import Joint, joint_of
+from ckpt.jax.trace import joint_of, without_constants
 
 FORMAT = 1
 """Of the plans on disk; others count as absent."""
@@ -82,6 +93,9 @@ class Plan:
         decision: what the policy answered.
         request: what was asked for.
         from_disk: whether the decision was made by an earlier process.
+        level: what becomes of the function's scans, where they were planned inside.
+        whole: the step before its scans were planned inside.
+        least_extra_seconds: no plan of the scans within the budget spends less again.
     """
 
     kernels: Kernels
@@ -89,6 +103,9 @@ class Plan:
     decision: Decision
     request: Request
     from_disk: bool = False
+    level: Level | None = None
+    whole: Kernels | None = None
+    least_extra_seconds: float = 0.0
 
     def __repr__(self) -> str:
         """Short, because it stands in every jaxpr that holds a planned function."""
@@ -133,19 +150,48 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Predicted for a step."""
-        return self.decision.seconds
+        around = self.decision.seconds - self.script.left_out_seconds
+        if self.level is None:
+            return around
+        again = around - self.decision.baseline_seconds
+        return self.baseline_seconds + again + self.level.extra_seconds
+
+    @property
+    def baseline_seconds(self) -> float:
+        """Predicted when everything runs once."""
+        if self.whole is None:
+            return self.decision.baseline_seconds
+        return sum(kernel.seconds for kernel in self.whole.tasks.values())
+
+    @property
+    def bound_seconds(self) -> float:
+        """No plan within the budget takes less, as far as was proved."""
+        if self.level is None:
+            return min(self.seconds, self.decision.bound_seconds)
+        return min(self.seconds, self.baseline_seconds + self.least_extra_seconds)
+
+    @property
+    def overhead(self) -> float:
+        """Seconds beyond the baseline, as a fraction of it."""
+        return max(0.0, self.seconds / self.baseline_seconds - 1)
+
+    @property
+    def gap_percent(self) -> float:
+        """Seconds above the bound, in percent of the bound."""
+        return max(0.0, 100 * (self.seconds / self.bound_seconds - 1))
 
     @property
     def forward_matmul_flops(self) -> int:
         """Operations of matrix products in the forward half, each once."""
-        return sum(k.matmul for k in self.kernels.tasks.values() if not k.late)
+        whole = self.whole or self.kernels
+        return sum(k.matmul for k in whole.tasks.values() if not k.late)
 
     @property
     def recomputed_matmul_flops(self) -> int:
-        """Operations of matrix products that run again."""
-        runs = [s.task for s in (*self.script.forward, *self.script.backward) if s.kind == "run"]
-        every = sum(self.kernels.tasks[t].matmul for t in runs)
-        return every - sum(self.kernels.tasks[t].matmul for t in set(runs))
+        """Operations of matrix products that run again, in loops too."""
+        steps = (*self.script.forward, *self.script.backward)
+        every = sum(self.kernels.tasks[s.task].matmul for s in steps if s.kind == "run")
+        return every - sum(k.matmul for k in (self.whole or self.kernels).tasks.values())
 
     def label(self, variable: int) -> str:
         """A value for people: who makes it, its type."""
@@ -205,16 +251,122 @@ def plan_for(
     kept = _KEPT.setdefault(jaxpr, _Kept())
     key = (request, wanted, batched)
     if key not in kept.plans:
-        kept.plans[key] = planned(kernels_for(jaxpr, wanted, request.device, batched), request)
+        kernels = kernels_for(jaxpr, wanted, request.device, batched)
+        loops = loops_of(jaxpr, wanted)
+        capped = request.budget.bytes is not None or request.budget.fraction is not None
+        if loops and capped and not batched and not request.offload:
+            kept.plans[key] = _planned_inside(jaxpr, wanted, kernels, loops, request)
+        else:
+            kept.plans[key] = planned(kernels, request)
     return kept.plans[key]
+
+
+def _planned_inside(
+    jaxpr: Any, wanted: tuple[bool, ...], kernels: Kernels, loops: list[Loop], request: Request
+) -> Plan:
+    """Plan a program with scans: what becomes of each, and then of what stands around them.
+
+    A level of the scans is chosen by what it saves, traced, and planned; how far its peak is from
+    what was expected corrects the next choice.
+
+    Raises:
+        BudgetError: no plan fits.
+    """
+    problem = kernels.problem(request.budget)
+    cap = problem.limit.resolve(problem)
+    peak = solve(problem.with_budget(Budget(reserve=problem.limit.reserve)), "save_all").peak_bytes
+    if peak <= cap:
+        return planned(kernels, request)
+    absolute = replace(request, budget=Budget(bytes=cap, reserve=problem.limit.reserve))
+    requests: dict[Budget, Request] = {}
+    inside = {id(c := p.eqn.params["jaxpr"]): without_constants(c, pins=True) for p in loops}
+    bodies = [inside[id(loop.eqn.params["jaxpr"])][0] for loop in loops]
+
+    def of_cap(rest: Budget) -> Request:
+        return requests.setdefault(rest, replace(request, budget=rest, policy="auto"))
+
+    ways = [
+        ways_of(lambda cap, body=body, loop=loop: plan_for(body, loop.wanted, of_cap(cap)))
+        for body, loop in zip(bodies, loops, strict=True)
+    ]
+    first = kernels_for(bodies[0], loops[0].wanted, request.device)
+    forward = sum(k.seconds for k in first.tasks.values() if not k.late)
+    levels = levels_of(loops, [hull_of(own) for own in ways], forward)
+
+    def of_body(closed: Any, rest: Budget) -> Callable[..., list[Any]]:
+        from ckpt.jax.planned import planned_p
+
+        body, consts = inside[id(closed)]
+        own = of_cap(rest)
+        return lambda *args: planned_p.bind(*consts, *args, jaxpr=body, request=own)
+
+    best: Plan | None = None
+    refusal: BudgetError | None = None
+    expected = peak - levels[0].saved_bytes
+    tried: set[int] = set()
+    for _ in range(_TRIES):
+        fits = [i for i, level in enumerate(levels) if expected + level.saved_bytes <= cap]
+        place = fits[0] if fits else len(levels) - 1
+        if place in tried:
+            break
+        tried.add(place)
+        level = levels[place]
+        inner = rewritten(jaxpr, loops, level, of_body)
+        made = kernels_of(joint_of(inner, wanted), request.device)
+        base = made.problem(absolute.budget)
+        whole = solve(base.with_budget(Budget(reserve=base.limit.reserve)), "save_all").peak_bytes
+        expected = whole - level.saved_bytes
+        try:
+            plan = planned(made, absolute)
+        except BudgetError as error:
+            refusal = error
+            continue
+        room = cap - problem.fixed_bytes - kernels.busiest_between_loops()
+        plan = replace(
+            plan, level=level, whole=kernels, least_extra_seconds=least_extra(loops, ways, room)
+        )
+        if best is None or plan.seconds < best.seconds:
+            best = plan
+    if best is None:
+        assert refusal is not None, "there is always a first try"
+        raise refusal
+    return best
+
+
+_TRIES = 6
 
 
 def planned(kernels: Kernels, request: Request) -> Plan:
     """Ask a policy, or the disk, what to save, recompute and offload.
 
+    A kernel that only the backward half reads, and that the answer makes there, need not run in
+    the forward half at all. It is put where it runs, and the policy is asked again: what it thought
+    to be paid for is free.
+
     Raises:
         BudgetError: no plan fits.
     """
+    plan = _decided(kernels, request)
+    for _ in range(_REFINEMENTS):
+        order = plan.script.first_runs
+        if order == tuple(plan.kernels.tasks):
+            break
+        moved = replace(kernels, tasks={task: kernels.tasks[task] for task in order})
+        try:
+            other = _decided(moved, request)
+        except BudgetError:
+            break
+        if other.seconds >= plan.seconds:
+            break
+        plan = other
+    return plan
+
+
+_REFINEMENTS = 3
+
+
+def _decided(kernels: Kernels, request: Request) -> Plan:
+    """What a policy decides for one order of first runs."""
     problem = kernels.problem(request.budget, link=request.link)
     key = _key(problem, request)
     found = _read(key, problem)
@@ -316,8 +468,3 @@ def choice_of(plan: Plan, variable: int) -> Choice:
     if variable in plan.script.saved:
         return Choice.SAVE
     return Choice.OFFLOAD if variable in plan.script.hosted else Choice.RECOMPUTE
-
-
-def whole_step(joint: Joint, device: Accelerator) -> Problem:
-    """A step as it is, nothing decided: what JAX itself would run."""
-    return kernels_of(joint, device).problem()

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ckpt.choice import Choice, Story, explain_decision, format_bytes, format_seconds
+from ckpt.jax.loops import Level
 from ckpt.jax.planning import Plan
 from ckpt.jax.trace import LARGE_BYTES
 
@@ -142,17 +143,34 @@ def totals(plan: Plan) -> list[str]:
         + (f", {format_bytes(plan.hosted_bytes)} on the host" if plan.script.hosted else "")
         + f", {len(plan.script.saved) + len(plan.script.hosted)} values",
         f"cost      {format_seconds(plan.seconds)} a step on {plan.request.device.name}, predicted,"
-        f" {100 * decision.overhead:.2f} % more than running everything once",
+        f" {100 * plan.overhead:.2f} % more than running everything once",
         f"          {_percent(plan.recomputed_matmul_flops, plan.forward_matmul_flops)} of the"
         f" forward matrix products again; {plan.script.barriers} barriers",
         f"bound     no plan within the budget takes less than"
-        f" {format_seconds(decision.bound_seconds)}: at most {decision.gap_percent:.2f} % to gain",
+        f" {format_seconds(plan.bound_seconds)}: at most {plan.gap_percent:.2f} % to gain",
     ]
+    if plan.level is not None:
+        lines += _loops(plan.level)
     if plan.constant_bytes >= LARGE_BYTES:
         lines.append(
             f"constants {format_bytes(plan.constant_bytes)} of arrays that the function closes over"
             " are counted with the arguments; pass them as arguments to share or donate them"
         )
+    return lines
+
+
+def _loops(level: Level) -> list[str]:
+    """What the turns of each scan save."""
+    lines: list[str] = []
+    for number, pieces in enumerate(level.pieces):
+        told = [
+            f"{p.turns} turns save {format_bytes(p.way.saved_bytes)} each and their carry"
+            if p.group == 1
+            else f"{p.turns} turns in groups of {p.group} save the carry of a group, and within one"
+            f" {format_bytes(p.way.saved_bytes)} each"
+            for p in pieces
+        ]
+        lines.append(f"scan {number}    " + ", then ".join(told))
     return lines
 
 

@@ -7,12 +7,13 @@ point: XLA can then neither merge the second run with the first nor start it ear
 gets a barrier.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ckpt.choice import Fetch, Free, Store
-from ckpt.jax.graph import Kernels
+from ckpt.jax.graph import BARRIER, Kernels
 from ckpt.jax.internals import bind, jax, optimization_barrier
 from ckpt.jax.internals import Literal as Constant
 
@@ -47,6 +48,7 @@ class Script:
         backward: steps that make the gradients.
         saved: variables that cross in device memory.
         hosted: variables that cross in host memory.
+        left_out_seconds: of runs of the order that nobody needs.
     """
 
     kernels: Kernels
@@ -54,6 +56,7 @@ class Script:
     backward: tuple[Step, ...]
     saved: tuple[int, ...]
     hosted: tuple[int, ...]
+    left_out_seconds: float
     makers: dict[int, int] = field(init=False, default_factory=dict[int, int])
 
     def __post_init__(self) -> None:
@@ -64,6 +67,12 @@ class Script:
     def barriers(self) -> int:
         """How many barriers hold recomputations in place."""
         return sum(step.kind == "tie" for step in (*self.forward, *self.backward))
+
+    @property
+    def first_runs(self) -> tuple[int, ...]:
+        """Kernels in the order in which they run first."""
+        steps = (*self.forward, *self.backward)
+        return tuple(dict.fromkeys(step.task for step in steps if step.kind == "run"))
 
     def run_forward(self, args: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """The results, and what is saved: device values first, then those in host memory."""
@@ -124,7 +133,11 @@ class Script:
         if x in env:
             return env[x]
         let = self.kernels.joint.lets[self.makers[x]]
-        local[x] = bind(let.eqn, [self._value(y, env, local) for y in let.ins])[0]
+        if let.name == BARRIER:  # of several values, of which only this one need be there
+            own = self._value(let.ins[let.outs.index(x)], env, local)
+            local[x] = optimization_barrier(own)
+        else:
+            local[x] = bind(let.eqn, [self._value(y, env, local) for y in let.ins])[0]
         return local[x]
 
 
@@ -143,12 +156,15 @@ def script_of(kernels: Kernels, order: Sequence[Any]) -> Script:
     forward, left, nowhere = _useful(kernels, order[:boundary], wanted | saved, hosted)
     assert not left and not nowhere, "an order reads what it never makes"
     seen: set[int] = set()
+    before = Counter(e for e in order if isinstance(e, int))
+    before.subtract(s.task for s in (*forward, *backward) if s.kind == "run")
     return Script(
         kernels,
         _tied(kernels, forward, seen),
         _tied(kernels, backward, seen),
         tuple(sorted(saved)),
         tuple(sorted(hosted)),
+        sum(n * tasks[task].seconds for task, n in before.items()),
     )
 
 

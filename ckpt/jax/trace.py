@@ -1,6 +1,6 @@
 """From a function to the flat list of equations of one gradient step, forward and backward."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,9 +25,6 @@ INLINED = {
     "custom_vjp_call": "call_jaxpr",
 }
 """Equations that only call: the planner sees what they call instead."""
-
-WRAPPED = frozenset({"checkpoint", "remat2", "jit", "pjit"})
-"""What may stand around equations that a plan is free to decide about when pins are lifted."""
 
 LARGE_BYTES = 1 << 20
 """Closed-over constants above this size, taken together, are said in every report."""
@@ -166,19 +163,27 @@ def without_constants(closed: Any, *, pins: bool) -> tuple[Any, tuple[Any, ...]]
     if count == 0 and pins:
         return jaxpr, ()
 
-    def with_constants(*args: Any) -> list[Any]:
-        if pins:
-            return jaxpr_as_fun(ClosedJaxpr(jaxpr, args[:count]))(*args[count:])
-        return _unpinned(jaxpr, args[:count], args[count:])
+    def unwrapped(eqn: Any, values: list[Any]) -> list[Any] | None:
+        if pins or eqn.primitive.name not in ("checkpoint", "remat2"):
+            return None
+        return rebuilt(eqn.params["jaxpr"], (), values, unwrapped)
 
-    avals = [v.aval for v in (*jaxpr.constvars, *jaxpr.invars)]
-    again = jax.make_jaxpr(with_constants)(*_specs(avals))
+    def with_constants(*args: Any) -> list[Any]:
+        return rebuilt(jaxpr, args[:count], args[count:], unwrapped)
+
+    again = jax.make_jaxpr(with_constants)(*specs(v.aval for v in (*jaxpr.constvars, *jaxpr.invars)))
     assert not again.consts, "every array of the program is an argument now"
     return again.jaxpr, tuple(closed.consts)
 
 
-def _unpinned(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[Any]:
-    """Evaluate a program with what `jax.checkpoint` wraps in its place."""
+Instead = Callable[[Any, list[Any]], list[Any] | None]
+"""Told an equation and its operands; gives other results for it, or None to leave it as it is."""
+
+
+def rebuilt(
+    jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], instead: Instead
+) -> list[Any]:
+    """Evaluate a program with some equations, also those inside a `jit`, replaced."""
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))
 
@@ -187,12 +192,13 @@ def _unpinned(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any]) -> list[An
 
     for eqn in jaxpr.eqns:
         values = [read(x) for x in eqn.invars]
-        inner = eqn.params.get("jaxpr") if eqn.primitive.name in WRAPPED else None
-        if inner is not None:
-            body = getattr(inner, "jaxpr", inner)
-            made = _unpinned(body, getattr(inner, "consts", ()), values)
-        else:
-            made = bind(eqn, values)
+        made = instead(eqn, values)
+        if made is None:
+            inner = called(eqn) if eqn.primitive.name in ("jit", "pjit") else None
+            if inner is None:
+                made = bind(eqn, values)
+            else:
+                made = rebuilt(inner.jaxpr, inner.consts, values, instead)
         env.update(zip(eqn.outvars, made, strict=True))
     return [read(x) for x in jaxpr.outvars]
 
@@ -234,7 +240,7 @@ def joint_of(jaxpr: Any, wanted: Sequence[bool], batched: Sequence[int] = ()) ->
         return outs, rest, pull(cotangents)
 
     tangent = [v.aval for v, is_ in zip(jaxpr.outvars, floats, strict=True) if is_]
-    closed = jax.make_jaxpr(step)(_specs(avals), _specs(tangent))
+    closed = jax.make_jaxpr(step)(specs(avals), specs(tangent))
     traced, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), True)
     flat = _Flat()
     consts = [flat.new(v.aval) for v in traced.constvars]
@@ -259,7 +265,21 @@ def joint_of(jaxpr: Any, wanted: Sequence[bool], batched: Sequence[int] = ()) ->
     )
 
 
-def _specs(avals: Sequence[Any]) -> list[Any]:
+def body_of(jaxpr: Any) -> Joint:
+    """A program by itself, such as the body of a loop, as a flat one without a backward half."""
+    flat = _Flat()
+    consts = [flat.new(v.aval) for v in jaxpr.constvars]
+    ins = [flat.new(v.aval) for v in jaxpr.invars]
+    env: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
+    env.update(zip(jaxpr.invars, ins, strict=True))
+    flat.run(jaxpr, env, set())
+    outs = tuple(x if isinstance(x, Literal) else env[x] for x in jaxpr.outvars)
+    args, wanted = (*consts, *ins), (False,) * (len(consts) + len(ins))
+    return Joint(_alive(flat.lets, outs), flat.avals, args, (), (), outs, (), wanted)
+
+
+def specs(avals: Iterable[Any]) -> list[Any]:
+    """Shapes without arrays, for tracing."""
     return [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
 
 
