@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options
+from ckpt.cli.planning import Planning, budget_of, options, refuse_with_jax
 
 
 def plan(
@@ -19,6 +19,7 @@ def plan(
     out: Path | None = None,
     diff: Path | None = None,
     no_grad: bool = False,
+    jax: bool = False,
     json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Plan a gradient step within a budget, and print the plan as a table.
@@ -36,8 +37,16 @@ def plan(
         out: where to write the plan as JSON.
         diff: an older plan's JSON file: tell what changed, and why memory grew.
         no_grad: plan the function itself, without its gradient.
+        jax: the function is of JAX; its module's example_inputs() returns arrays or
+            jax.ShapeDtypeStructs, and --device may be h100, h200, a100, l4 or tpu_v5e.
         json: print the plan as JSON instead of a table.
     """
+    if jax:
+        from ckpt.cli.jax import plan_jax
+
+        refuse_with_jax(diff=diff, no_grad=no_grad)
+        plan_jax(model, budget_of(budget, reserve, overhead), planning, out=out, json=json)
+        return
     from ckpt.cli.files import ready_for, write_text
     from ckpt.cli.model import load
     from ckpt.cli.news import news

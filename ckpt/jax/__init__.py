@@ -20,18 +20,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ckpt.jax.checkpointed import checkpoint
+    from ckpt.jax.curve import frontier
     from ckpt.jax.device import Accelerator
+    from ckpt.jax.fitting import fit
     from ckpt.jax.questions import explain, plan
 
 _HOME = {
     "Accelerator": "ckpt.jax.device",
     "checkpoint": "ckpt.jax.checkpointed",
     "explain": "ckpt.jax.questions",
+    "fit": "ckpt.jax.fitting",
+    "frontier": "ckpt.jax.curve",
     "plan": "ckpt.jax.questions",
 }
 """Where each public name lives: imported when it is first used."""
 
-__all__ = ["Accelerator", "checkpoint", "explain", "plan"]
+__all__ = ["Accelerator", "checkpoint", "explain", "fit", "frontier", "plan"]
 
 
 def __getattr__(name: str) -> Any:

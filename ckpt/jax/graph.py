@@ -6,7 +6,7 @@ are read, and own no bytes.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
@@ -76,12 +76,14 @@ class Kernels:
         inside: lets that are no task of their own: views and fused ones.
         root: for every variable, the one that owns its bytes, possibly an argument; None for what
             is worked out from nothing.
+        problems: those that were made, by the link to host memory; all budgets share them.
     """
 
     joint: Joint
     tasks: dict[int, Kernel]
     inside: frozenset[int]
     root: dict[int, int | None]
+    problems: dict[Link | None, Problem] = field(init=False, default_factory=dict[Any, Problem])
 
     def owners(self, atoms: Iterable[Any]) -> set[int]:
         """The values that own the bytes of variables, arguments left out."""
@@ -137,6 +139,11 @@ class Kernels:
         self, budget: Budget | int | str | None = None, *, link: Link | None = None
     ) -> Problem:
         """What a policy is asked: kernels, values, and everything that is there throughout."""
+        if link not in self.problems:
+            self.problems[link] = self._problem(link)
+        return self.problems[link].with_budget(budget)
+
+    def _problem(self, link: Link | None) -> Problem:
         graph: nx.DiGraph[int] = nx.DiGraph()
         results, sizes = self.results, self.joint.sizes
         owner = {v: t for t, kernel in self.tasks.items() for v in kernel.made}
@@ -164,7 +171,7 @@ class Kernels:
             for maker, named in reads.items():
                 graph.add_edge(maker, task, reads=tuple(named))
         fixed = self.joint.argument_bytes + self.result_bytes
-        return Problem(graph, budget, link, tuple(self.tasks), fixed)
+        return Problem(graph, None, link, tuple(self.tasks), fixed)
 
 
 def kernels_of(joint: Joint, device: Accelerator) -> Kernels:

@@ -375,7 +375,7 @@ def _decided(kernels: Kernels, request: Request) -> Plan:
     try:
         decision = solve(problem, request.policy, limits=request.limits)
     except Infeasible as error:
-        least = leanest(problem, error.lower_bound_bytes)
+        least = leanest(problem)
         if least is None or least.peak_bytes > error.budget_bytes:
             raise _refusal(kernels, error, least) from error
         decision = replace(least, budget_bytes=error.budget_bytes)

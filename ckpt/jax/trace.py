@@ -26,6 +26,9 @@ INLINED = {
 }
 """Equations that only call: the planner sees what they call instead."""
 
+WRAPPERS = frozenset({"checkpoint", "remat2"})
+"""What `jax.checkpoint` leaves around the equations of a function."""
+
 LARGE_BYTES = 1 << 20
 """Closed-over constants above this size, taken together, are said in every report."""
 
@@ -164,7 +167,7 @@ def without_constants(closed: Any, *, pins: bool) -> tuple[Any, tuple[Any, ...]]
         return jaxpr, ()
 
     def unwrapped(eqn: Any, values: list[Any]) -> list[Any] | None:
-        if pins or eqn.primitive.name not in ("checkpoint", "remat2"):
+        if pins or eqn.primitive.name not in WRAPPERS:
             return None
         return rebuilt(eqn.params["jaxpr"], (), values, unwrapped)
 
@@ -203,13 +206,17 @@ def rebuilt(
     return [read(x) for x in jaxpr.outvars]
 
 
-def joint_of(jaxpr: Any, wanted: Sequence[bool], batched: Sequence[int] = ()) -> Joint:
+def joint_of(
+    jaxpr: Any, wanted: Sequence[bool], batched: Sequence[int] = (), *, opened: bool = False
+) -> Joint:
     """Trace forward and backward of a program without constants.
 
     Args:
         jaxpr: a `Jaxpr` whose constants are all arguments.
         wanted: which arguments to differentiate by.
         batched: how many examples outer `vmap`s hold of each argument.
+        opened: look into `jax.checkpoint` too, to price what it runs again; such a program is not
+            for running, because nothing keeps its second runs apart from the first.
 
     Raises:
         DifferentiationError: no argument is both wanted and floating-point, or no result is.
@@ -242,7 +249,7 @@ def joint_of(jaxpr: Any, wanted: Sequence[bool], batched: Sequence[int] = ()) ->
     tangent = [v.aval for v, is_ in zip(jaxpr.outvars, floats, strict=True) if is_]
     closed = jax.make_jaxpr(step)(specs(avals), specs(tangent))
     traced, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), True)
-    flat = _Flat()
+    flat = _Flat(opened=opened)
     consts = [flat.new(v.aval) for v in traced.constvars]
     ins = [flat.new(v.aval) for v in traced.invars]
     late = set(ins[len(avals) :])
@@ -286,9 +293,10 @@ def specs(avals: Iterable[Any]) -> list[Any]:
 class _Flat:
     """Equations with their calls inlined."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, opened: bool = False) -> None:
         self.avals: list[Any] = []
         self.lets: list[Let] = []
+        self.opened = opened
 
     def new(self, aval: Any) -> int:
         self.avals.append(aval)
@@ -298,6 +306,8 @@ class _Flat:
         for eqn in jaxpr.eqns:
             ins = tuple(x if isinstance(x, Literal) else env[x] for x in eqn.invars)
             inner = called(eqn)
+            if inner is None and self.opened and eqn.primitive.name in WRAPPERS:
+                inner = ClosedJaxpr(eqn.params["jaxpr"], ())
             if inner is not None:
                 inside = dict(zip(inner.jaxpr.invars, ins, strict=True))
                 for v, value in zip(inner.jaxpr.constvars, inner.consts, strict=True):
