@@ -19,6 +19,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ckpt.jax.calibration import calibrate
     from ckpt.jax.checkpointed import checkpoint
     from ckpt.jax.curve import frontier
     from ckpt.jax.device import Accelerator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Accelerator": "ckpt.jax.device",
+    "calibrate": "ckpt.jax.calibration",
     "checkpoint": "ckpt.jax.checkpointed",
     "explain": "ckpt.jax.questions",
     "fit": "ckpt.jax.fitting",
@@ -35,7 +37,7 @@ _HOME = {
 }
 """Where each public name lives: imported when it is first used."""
 
-__all__ = ["Accelerator", "checkpoint", "explain", "fit", "frontier", "plan"]
+__all__ = ["Accelerator", "calibrate", "checkpoint", "explain", "fit", "frontier", "plan"]
 
 
 def __getattr__(name: str) -> Any:

@@ -48,9 +48,7 @@ class Checkpointed(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; only differentiation makes a plan."""
         traced, values = self.trace(args, kwargs)
-        outs = planned_p.bind(
-            *traced.constants, *values, jaxpr=traced.jaxpr, request=self.request
-        )
+        outs = planned_p.bind(*traced.constants, *values, jaxpr=traced.jaxpr, request=self.request)
         return jax.tree.unflatten(traced.out_tree, outs)
 
     def trace(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Traced, list[Any]]:
@@ -73,11 +71,12 @@ class Checkpointed(Generic[P, R]):
             for i, x in zip(places, given, strict=True):
                 full[i] = x
             args_, kwargs_ = jax.tree.unflatten(tree, full)
-            out = self.function(*args_, **kwargs_)
+            out = call(*args_, **kwargs_)
             outs, out_tree = jax.tree.flatten(out)
             shown.append(out_tree)
             return outs
 
+        call: Callable[..., Any] = self.function
         shown: list[Any] = []
         closed = jax.make_jaxpr(flat)(*avals)
         refuse_effects(closed.jaxpr)
@@ -96,10 +95,8 @@ class Checkpointed(Generic[P, R]):
         """
         traced, _ = self.trace(args, kwargs)
         by = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-        marks = [
-            jax.tree.map(lambda _: i in by, arg) for i, arg in enumerate(args)
-        ]
-        flags = jax.tree.leaves((tuple(marks), jax.tree.map(lambda _: False, kwargs)))
+        flags = [i in by for i, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
+        flags += [False] * len(jax.tree.leaves(kwargs))
         leaves = jax.tree.leaves((tuple(args), kwargs))
         if any(i >= len(args) or i < -len(args) for i in by):
             raise ArgumentError(f"argnums={argnums}: the call has {len(args)} positional arguments")

@@ -8,21 +8,106 @@ from ckpt.jax.device import Accelerator
 from ckpt.jax.internals import Literal, nbytes
 
 ELEMENTWISE = frozenset(
-    "abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp clz complex conj "
-    "convert_element_type copy cos cosh digamma div eq erf erf_inv erfc exp exp2 expm1 floor ge "
-    "gt imag integer_pow is_finite le lgamma log log1p logistic lt max min mul ne neg nextafter "
-    "not or population_count pow real reduce_precision rem round rsqrt select_n shift_left "
-    "shift_right_arithmetic shift_right_logical sign sin sinh sqrt square sub tan tanh xor".split()
+    [
+        "abs",
+        "acos",
+        "acosh",
+        "add",
+        "add_any",
+        "and",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "cbrt",
+        "ceil",
+        "clamp",
+        "clz",
+        "complex",
+        "conj",
+        "convert_element_type",
+        "copy",
+        "cos",
+        "cosh",
+        "digamma",
+        "div",
+        "eq",
+        "erf",
+        "erf_inv",
+        "erfc",
+        "exp",
+        "exp2",
+        "expm1",
+        "floor",
+        "ge",
+        "gt",
+        "imag",
+        "integer_pow",
+        "is_finite",
+        "le",
+        "lgamma",
+        "log",
+        "log1p",
+        "logistic",
+        "lt",
+        "max",
+        "min",
+        "mul",
+        "ne",
+        "neg",
+        "nextafter",
+        "not",
+        "or",
+        "population_count",
+        "pow",
+        "real",
+        "reduce_precision",
+        "rem",
+        "round",
+        "rsqrt",
+        "select_n",
+        "shift_left",
+        "shift_right_arithmetic",
+        "shift_right_logical",
+        "sign",
+        "sin",
+        "sinh",
+        "sqrt",
+        "square",
+        "sub",
+        "tan",
+        "tanh",
+        "xor",
+    ]
 )
 """One result element per operand element: XLA fuses these into whoever reads them."""
 
 REDUCTIONS = frozenset(
-    "argmax argmin reduce_and reduce_max reduce_min reduce_or reduce_prod reduce_sum".split()
+    [
+        "argmax",
+        "argmin",
+        "reduce_and",
+        "reduce_max",
+        "reduce_min",
+        "reduce_or",
+        "reduce_prod",
+        "reduce_sum",
+    ]
 )
 """These take in what is elementwise before them."""
 
 VIEWS = frozenset(
-    "expand_dims name random_unwrap random_wrap reshape squeeze stop_gradient transpose".split()
+    [
+        "expand_dims",
+        "name",
+        "random_unwrap",
+        "random_wrap",
+        "reshape",
+        "squeeze",
+        "stop_gradient",
+        "transpose",
+    ]
 )
 """The same bytes under another shape or name."""
 
@@ -30,17 +115,53 @@ EXPANSIONS = frozenset({"broadcast_in_dim", "iota"})
 """Never stored where an elementwise operation or a reduction reads them."""
 
 _DEAR = frozenset(
-    "acos acosh asin asinh atan atan2 atanh cbrt cos cosh digamma erf erf_inv erfc exp exp2 expm1 "
-    "lgamma log log1p logistic pow sin sinh tan tanh".split()
+    [
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atan2",
+        "atanh",
+        "cbrt",
+        "cos",
+        "cosh",
+        "digamma",
+        "erf",
+        "erf_inv",
+        "erfc",
+        "exp",
+        "exp2",
+        "expm1",
+        "lgamma",
+        "log",
+        "log1p",
+        "logistic",
+        "pow",
+        "sin",
+        "sinh",
+        "tan",
+        "tanh",
+    ]
 )
 UPDATES = frozenset(
-    "dynamic_update_slice scatter scatter-add scatter-max scatter-min scatter-mul".split()
+    ["dynamic_update_slice", "scatter", "scatter-add", "scatter-max", "scatter-min", "scatter-mul"]
 )
 """They write part of their first operand, in place if nobody else reads it."""
 
 _CALLS = frozenset(
-    "checkpoint closed_call core_call custom_jvp_call custom_vjp_call jit pjit remat2 shard_map "
-    "ckpt_planned".split()
+    [
+        "checkpoint",
+        "closed_call",
+        "core_call",
+        "custom_jvp_call",
+        "custom_vjp_call",
+        "jit",
+        "pjit",
+        "remat2",
+        "shard_map",
+        "ckpt_planned",
+    ]
 )
 """Equations that run a program once."""
 
@@ -95,9 +216,7 @@ def moved_bytes(eqn: Any) -> int:
     return read + written
 
 
-def roofline(
-    eqns: Iterable[Any], moved_bytes: int, device: Accelerator, copies: int = 1
-) -> float:
+def roofline(eqns: Iterable[Any], moved_bytes: int, device: Accelerator, copies: int = 1) -> float:
     """Seconds of equations that run as one kernel, on some copies, and move so many bytes."""
     work = 0.0
     for eqn in eqns:

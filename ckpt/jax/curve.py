@@ -86,7 +86,8 @@ def frontier(
     ...     for _ in range(8):
     ...         x = jnp.tanh(x @ w)
     ...     return (x * x).mean()
-    >>> w, x = jax.ShapeDtypeStruct((256, 256), "float32"), jax.ShapeDtypeStruct((4096, 256), "float32")
+    >>> w = jax.ShapeDtypeStruct((256, 256), "float32")
+    >>> x = jax.ShapeDtypeStruct((4096, 256), "float32")
     >>> curve = frontier(loss, w, x, points=3, device="h100")
     >>> all(a.seconds >= b.seconds for a, b in zip(curve.plans, curve.plans[1:]))
     True
@@ -117,8 +118,12 @@ def frontier(
         smallest, floor = error.min_bytes or smallest, error.lower_bound_bytes
     asked = [replace(Budget.of(b), reserve=reserve) for b in budgets]
     if not asked:
-        sizes = {smallest + (whole.peak_bytes - smallest) * i // max(1, points) for i in range(points)}
-        sizes |= {m.peak_bytes + reserve for m in marks if smallest < m.peak_bytes < whole.peak_bytes}
+        sizes = {
+            smallest + (whole.peak_bytes - smallest) * i // max(1, points) for i in range(points)
+        }
+        sizes |= {
+            m.peak_bytes + reserve for m in marks if smallest < m.peak_bytes < whole.peak_bytes
+        }
         asked = [Budget(bytes=size, reserve=reserve) for size in sorted(sizes)]
     plans: list[Plan] = [whole]
     refused: list[tuple[str, int]] = []
@@ -162,7 +167,9 @@ def _point(plan: Plan, base: float) -> Point:
 
 def _mark(mark: Mark, base: float) -> Point:
     over = mark.seconds / base - 1
-    return Point(mark.name, None, mark.peak_bytes, mark.peak_bytes, mark.seconds, over, 0.0, 0.0, "")
+    return Point(
+        mark.name, None, mark.peak_bytes, mark.peak_bytes, mark.seconds, over, 0.0, 0.0, ""
+    )
 
 
 def _silent(what: str) -> None:

@@ -102,7 +102,9 @@ def _built_in() -> dict[str, Accelerator]:
     folder = resources.files("ckpt.jax").joinpath("devices")
     found = sorted(folder.iterdir(), key=lambda file: file.name)
     files = {f.name.removesuffix(".yaml"): f for f in found if f.name.endswith(".yaml")}
-    return {name: _parse(f.read_text("utf-8"), f"the built-in {f.name}") for name, f in files.items()}
+    return {
+        name: _parse(f.read_text("utf-8"), f"the built-in {f.name}") for name, f in files.items()
+    }
 
 
 def _parse(text: str, where: str) -> Accelerator:

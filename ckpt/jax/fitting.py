@@ -76,7 +76,9 @@ def fit(
     True
     """
     if Budget.of(budget).bytes is None:
-        raise ArgumentError("give the budget in bytes, such as 12GiB: a fraction grows with the step")
+        raise ArgumentError(
+            "give the budget in bytes, such as 12GiB: a fraction grows with the step"
+        )
     planned = checkpoint(f, budget=budget, reserve=reserve, device=device, limits=limits)
     plans: dict[int, Plan] = {}
     refusals: dict[int, BudgetError] = {}

@@ -30,8 +30,18 @@ NEVER_AGAIN = frozenset({"pure_callback", "ffi_call"})
 """Calls out of the program: they may run again without harm, but nobody knows what they cost."""
 
 COLLECTIVES = frozenset(
-    "psum psum_invariant pmax pmin all_gather all_gather_invariant all_to_all ppermute "
-    "reduce_scatter psum_scatter".split()
+    [
+        "psum",
+        "psum_invariant",
+        "pmax",
+        "pmin",
+        "all_gather",
+        "all_gather_invariant",
+        "all_to_all",
+        "ppermute",
+        "reduce_scatter",
+        "psum_scatter",
+    ]
 )
 """They wait for other devices, so they run once."""
 
@@ -220,9 +230,7 @@ def kernels_of(joint: Joint, device: Accelerator) -> Kernels:
     return Kernels(joint, tasks, inside, root)
 
 
-def _inside(
-    eqn: Any, inner: list[tuple[Any, float]], device: Accelerator
-) -> tuple[float, int]:
+def _inside(eqn: Any, inner: list[tuple[Any, float]], device: Accelerator) -> tuple[float, int]:
     """Seconds of an equation's loops and branches, and bytes beyond their operands and results."""
     parts = [(kernels_of(body_of(body), device), times) for body, times in inner]
     seconds = [times * sum(k.seconds for k in part.tasks.values()) for part, times in parts]

@@ -4,6 +4,7 @@ Most of it stands in `jax.extend` and `jax.interpreters`, which change between v
 notice; two names are private. Whatever is missing is reported once, here, by name.
 """
 
+import math
 from importlib import import_module
 from typing import Any
 
@@ -87,7 +88,7 @@ def source_line(eqn: Any) -> str:
 
 
 def bind(eqn: Any, values: list[Any]) -> list[Any]:
-    """Run one equation on values, under the settings and the source line that it was traced with."""
+    """Run one equation on values, under the settings and source line that it was traced with."""
     params = eqn.primitive.get_bind_params(eqn.params)
     stack = _name_stack() + eqn.source_info.name_stack
     with _user_context(eqn.source_info.traceback, name_stack=stack), eqn.ctx.manager:
@@ -96,24 +97,17 @@ def bind(eqn: Any, values: list[Any]) -> list[Any]:
 
 
 def nbytes(aval: Any) -> int:
-    """Bytes of an array of this type on one device; a random key counts the words it is made of."""
+    """Bytes of an array of this type; a random key counts the words that it is made of."""
     shape = getattr(aval, "shape", None)
     if shape is None:
         return 0  # tokens and references own no buffer of a step
-    size = 1
-    for extent in shard_shape(aval):
-        size *= extent
+    size = math.prod(shape)
     if jax.dtypes.issubdtype(aval.dtype, jax.dtypes.extended):
         words: Any = jax.eval_shape(jax.random.key_data, jax.ShapeDtypeStruct((), aval.dtype))
         return size * words.size * words.dtype.itemsize
     if aval.dtype == float0:
         return 0
     return size * aval.dtype.itemsize
-
-
-def shard_shape(aval: Any) -> tuple[int, ...]:
-    """The part of an array that one device holds, where its type says how it is sharded."""
-    return tuple(aval.shape)
 
 
 def batch_size(x: Any) -> int:

@@ -10,6 +10,7 @@ and Walther, Algorithm 799: revolve, 2000, with two levels). No loop is unrolled
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 from ckpt.choice import Budget
@@ -178,7 +179,7 @@ def ways_of(plan_within: Callable[[Budget], Priced]) -> list[Way]:
         extra, least = (t - whole.seconds for t in (plan.seconds, plan.bound_seconds))
         points.append(Way(plan.residual_bytes, max(0.0, extra), max(0.0, least), cap))
     falling = [points[0]]
-    falling += [b for a, b in zip(points, points[1:], strict=False) if b.saved_bytes < a.saved_bytes]
+    falling += [b for a, b in pairwise(points) if b.saved_bytes < a.saved_bytes]
     return falling
 
 
@@ -205,7 +206,9 @@ def _price(first: Way, second: Way) -> float:
     return (second.extra_seconds - first.extra_seconds) / (first.saved_bytes - second.saved_bytes)
 
 
-def levels_of(loops: Sequence[Loop], ways: Sequence[list[Way]], forward_seconds: float) -> list[Level]:
+def levels_of(
+    loops: Sequence[Loop], ways: Sequence[list[Way]], forward_seconds: float
+) -> list[Level]:
     """All that a program's scans may do, from saving everything to the thriftiest.
 
     Args:
@@ -216,11 +219,13 @@ def levels_of(loops: Sequence[Loop], ways: Sequence[list[Way]], forward_seconds:
     steps = sorted(
         (_price(first, second), number, place)
         for number, own in enumerate(ways)
-        for place, (first, second) in enumerate(zip(own, own[1:], strict=False))
+        for place, (first, second) in enumerate(pairwise(own))
     )
     carried = sum(loop.turns * loop.carry_bytes for loop in loops)
     deep, thrifty = [0] * len(loops), [0] * len(loops)
-    saved = carried + sum(loop.turns * own[0].saved_bytes for loop, own in zip(loops, ways, strict=True))
+    saved = carried + sum(
+        loop.turns * own[0].saved_bytes for loop, own in zip(loops, ways, strict=True)
+    )
     extra = 0.0
     levels = [Level(_pieces(loops, ways, deep, thrifty), saved, extra)]
     for _, number, place in steps:
@@ -322,7 +327,9 @@ def _run(
         made.append(ys)
     if reverse:
         made.reverse()
-    joined = made[0] if len(made) == 1 else [jax.numpy.concatenate(y) for y in zip(*made, strict=True)]
+    joined = (
+        made[0] if len(made) == 1 else [jax.numpy.concatenate(y) for y in zip(*made, strict=True)]
+    )
     return [*carry, *joined]
 
 
@@ -357,8 +364,7 @@ def least_extra(loops: Sequence[Loop], ways: Sequence[list[Way]], room_bytes: in
     for loop, own in zip(loops, ways, strict=True):
         lowered = [own[0]]
         lowered += [
-            replace(way, extra_seconds=before.least_seconds)
-            for before, way in zip(own, own[1:], strict=False)
+            replace(way, extra_seconds=before.least_seconds) for before, way in pairwise(own)
         ]
         hull: list[Way] = []
         for way in lowered:
@@ -367,8 +373,7 @@ def least_extra(loops: Sequence[Loop], ways: Sequence[list[Way]], room_bytes: in
             hull.append(way)
         everything += loop.turns * own[0].saved_bytes
         steps += [
-            (_price(a, b), loop.turns * (a.saved_bytes - b.saved_bytes))
-            for a, b in zip(hull, hull[1:], strict=False)
+            (_price(a, b), loop.turns * (a.saved_bytes - b.saved_bytes)) for a, b in pairwise(hull)
         ]
     missing, extra = everything - room_bytes, 0.0
     for price, size in sorted(steps):

@@ -52,14 +52,18 @@ def _derive(
     )
     if not any(wanted) or not any(is_float(v.aval) for v in jaxpr.outvars):
         outs = planned_p.bind(*primals, jaxpr=jaxpr, request=request)
-        return outs, [Zero.from_primal_value(x) for x in outs]
+        return outs, [_no_tangent(x) for x in outs]
     batched = tuple(batch_size(p) for p in primals)
     plan = plan_for(jaxpr, wanted, request, batched if max(batched) > 1 else ())
     outs, crossing = plan.script.run_forward(primals)
     moving = [t for t, w in zip(tangents, wanted, strict=True) if w]
     made = tangent_p.bind(*primals, *crossing, *moving, jaxpr=jaxpr, plan=plan)
     given = iter(made)
-    return outs, [next(given) if is_float(typeof(x)) else Zero.from_primal_value(x) for x in outs]
+    return outs, [next(given) if is_float(typeof(x)) else _no_tangent(x) for x in outs]
+
+
+def _no_tangent(x: Any) -> Any:
+    return Zero(typeof(x).to_tangent_aval())
 
 
 def _batch(args: Any, axes: Any, *, jaxpr: Any, request: Request) -> Any:
@@ -108,7 +112,6 @@ def _derive_tangents(primals: Any, tangents: Any, *, jaxpr: Any, plan: Plan) -> 
     parts = _parts(range(len(primals)), plan)
     free = {*parts[0], *parts[2]}
     moving = [i for i in sorted(free) if type(tangents[i]) is not Zero]
-
 
     if all(i in parts[2] for i in moving):  # linear: the same map, and it keeps its transpose
         full = [*primals[: len(parts[0]) + len(parts[1])]]

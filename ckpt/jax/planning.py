@@ -65,7 +65,7 @@ class Request:
     budget: Budget
     device: Accelerator
     policy: str = "auto"
-    limits: Limits = Limits(work=WORK)
+    limits: Limits = field(default_factory=lambda: Limits(work=WORK))
     offload: bool = False
     pins: bool = True
 

@@ -1,4 +1,4 @@
-"""A plan for people: what is saved, recomputed and offloaded, what that costs, and whether it fits."""
+"""A plan for people: what is saved, recomputed and offloaded, at what cost, and if it fits."""
 
 import math
 from collections import Counter
@@ -134,20 +134,25 @@ def totals(plan: Plan) -> list[str]:
         inside = "fits" if plan.peak_bytes <= capacity else "DOES NOT FIT"
         fits = f"; {inside} {plan.request.device.name}'s {format_bytes(capacity)}"
     rest = plan.peak_bytes - plan.argument_bytes - reserve
+    again = _percent(plan.recomputed_matmul_flops, plan.forward_matmul_flops)
+    hosted = f", {format_bytes(plan.hosted_bytes)} on the host" if plan.script.hosted else ""
+    crossing = len(plan.script.saved) + len(plan.script.hosted)
+    parts = {
+        "arguments": plan.argument_bytes,
+        "residuals, gradients, temporaries and results": rest,
+        "reserve": reserve,
+    }
+    device, seconds = plan.request.device.name, format_seconds(plan.seconds)
+    bound = format_seconds(plan.bound_seconds)
     lines = [
         f"peak      {format_bytes(plan.peak_bytes)} {verdict}{fits}",
-        f"          arguments {format_bytes(plan.argument_bytes)}"
-        f" + residuals, gradients, temporaries and results {format_bytes(rest)}"
-        f" + reserve {format_bytes(reserve)}",
-        f"residuals {format_bytes(plan.residual_bytes)} on the device"
-        + (f", {format_bytes(plan.hosted_bytes)} on the host" if plan.script.hosted else "")
-        + f", {len(plan.script.saved) + len(plan.script.hosted)} values",
-        f"cost      {format_seconds(plan.seconds)} a step on {plan.request.device.name}, predicted,"
-        f" {100 * plan.overhead:.2f} % more than running everything once",
-        f"          {_percent(plan.recomputed_matmul_flops, plan.forward_matmul_flops)} of the"
-        f" forward matrix products again; {plan.script.barriers} barriers",
-        f"bound     no plan within the budget takes less than"
-        f" {format_seconds(plan.bound_seconds)}: at most {plan.gap_percent:.2f} % to gain",
+        "          " + " + ".join(f"{what} {format_bytes(n)}" for what, n in parts.items()),
+        f"residuals {format_bytes(plan.residual_bytes)} on the device{hosted}, {crossing} values",
+        f"cost      {seconds} a step on {device}, predicted,",
+        f"          {100 * plan.overhead:.2f} % more than running everything once",
+        f"          {again} of the forward matrix products again; {plan.script.barriers} barriers",
+        f"bound     no plan within the budget takes less than {bound}:",
+        f"          at most {plan.gap_percent:.2f} % to gain, in this order of first runs",
     ]
     if plan.level is not None:
         lines += _loops(plan.level)
@@ -231,17 +236,22 @@ class Explanation:
 def _compared(plan: Plan, compiled: Compiled) -> list[str]:
     ours, theirs = plan.peak_bytes - plan.problem.limit.reserve, compiled.peak_bytes
     apart = 100 * (theirs - ours) / ours
+    parts = {
+        "arguments": compiled.argument_bytes,
+        "results": compiled.output_bytes,
+        "temporaries": compiled.temporary_bytes,
+    }
+    shown = " + ".join(f"{what} {format_bytes(n)}" for what, n in parts.items())
+    shared = f" - shared {format_bytes(compiled.alias_bytes)}" if compiled.alias_bytes else ""
     lines = [
-        f"compiled  {format_bytes(theirs)} by XLA for {compiled.platform}: arguments "
-        f"{format_bytes(compiled.argument_bytes)} + results {format_bytes(compiled.output_bytes)}"
-        f" + temporaries {format_bytes(compiled.temporary_bytes)}"
-        f" - shared {format_bytes(compiled.alias_bytes)}; {apart:+.1f} % from the estimate"
+        f"compiled  {format_bytes(theirs)} by XLA for {compiled.platform}, {apart:+.1f} %:",
+        f"          {shown}{shared}",
     ]
     if compiled.platform == "cpu" and plan.script.barriers:
-        lines.append(
-            "          XLA drops barriers before it schedules for the CPU, and starts what runs again"
-            " early: outside of loops this figure says little about an accelerator"
-        )
+        lines += [
+            "          XLA drops barriers early when it compiles for the CPU, and may merge what runs",
+            "          again: outside of loops this says little about an accelerator",
+        ]
     if theirs > ours:
         lines.append("          alive at the estimated peak, the largest first:")
         lines += [
@@ -252,7 +262,7 @@ def _compared(plan: Plan, compiled: Compiled) -> list[str]:
 
 
 def compiled_figure(step: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled | None:
-    """Compile a step, arrays or shapes given, and read what XLA allocates; None if it will not say."""
+    """Compile a step for arrays or shapes and read what XLA allocates; None if it will not say."""
     from ckpt.jax.internals import jax
 
     found = jax.jit(step).lower(*args, **kwargs).compile().memory_analysis()

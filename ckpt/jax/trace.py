@@ -174,7 +174,9 @@ def without_constants(closed: Any, *, pins: bool) -> tuple[Any, tuple[Any, ...]]
     def with_constants(*args: Any) -> list[Any]:
         return rebuilt(jaxpr, args[:count], args[count:], unwrapped)
 
-    again = jax.make_jaxpr(with_constants)(*specs(v.aval for v in (*jaxpr.constvars, *jaxpr.invars)))
+    again = jax.make_jaxpr(with_constants)(
+        *specs(v.aval for v in (*jaxpr.constvars, *jaxpr.invars))
+    )
     assert not again.consts, "every array of the program is an argument now"
     return again.jaxpr, tuple(closed.consts)
 
@@ -183,9 +185,7 @@ Instead = Callable[[Any, list[Any]], list[Any] | None]
 """Told an equation and its operands; gives other results for it, or None to leave it as it is."""
 
 
-def rebuilt(
-    jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], instead: Instead
-) -> list[Any]:
+def rebuilt(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], instead: Instead) -> list[Any]:
     """Evaluate a program with some equations, also those inside a `jit`, replaced."""
     env: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     env.update(zip(jaxpr.invars, args, strict=True))

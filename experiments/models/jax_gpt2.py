@@ -1,7 +1,7 @@
 """GPT-2 in plain JAX: shapes, a loss, layer by layer or as one scan, and nothing allocated."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -133,6 +133,15 @@ def loss_of(
         return -jnp.take_along_axis(logp, targets[..., None], -1).mean()
 
     return loss
+
+
+loss = loss_of(GPT2)
+
+
+def example_inputs(batch: int = 4, length: int = 1024) -> tuple[Any, ...]:
+    """Shapes for `loss`: GPT-2 124M, unrolled."""
+    shape = replace(GPT2, batch=batch, length=length)
+    return parameters(shape), tokens(shape)
 
 
 def arrays(specs: Any, seed: int = 0, vocabulary: int = 100) -> Any:

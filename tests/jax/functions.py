@@ -72,7 +72,7 @@ def nested_scan(ws, x):
 
 
 def branches(w, x):
-    y = jax.lax.cond(x.sum() > 0, lambda a: jnp.sin(a @ w), lambda a: jnp.exp(-(a @ w) ** 2), x)
+    y = jax.lax.cond(x.sum() > 0, lambda a: jnp.sin(a @ w), lambda a: jnp.exp(-((a @ w) ** 2)), x)
     return jax.lax.fori_loop(0, 3, lambda _, z: jnp.tanh(z), y).sum()
 
 
@@ -104,10 +104,12 @@ def convolution(kernel, x):
     y = jax.lax.conv_general_dilated(
         image, kernel, (1, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
-    return jax.lax.reduce_window(jax.nn.relu(y), -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID").sum()
+    return jax.lax.reduce_window(
+        jax.nn.relu(y), -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID"
+    ).sum()
 
 
-W, X = numbers(16, 16) / 4, numbers(8, 16, seed=1)
+W, X = numbers(16, 16) / 4, numbers(64, 16, seed=1)
 
 CASES = {
     "mlp": (mlp, ([(W, W[0]), (W.T, W[1]), (W, W[2])], X)),
