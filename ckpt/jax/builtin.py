@@ -8,7 +8,7 @@ from ckpt.choice import Budget, solve
 from ckpt.jax.device import Accelerator
 from ckpt.jax.graph import kernels_of
 from ckpt.jax.internals import ClosedJaxpr, jax, jaxpr_as_fun
-from ckpt.jax.loops import Level, Piece, Way, loops_of, rewritten
+from ckpt.jax.loops import Level, Scheme, Turns, Way, loops_of, rewritten
 from ckpt.jax.trace import joint_of, specs
 
 POLICIES = (
@@ -53,7 +53,8 @@ def marks_of(jaxpr: Any, wanted: tuple[bool, ...], device: Accelerator) -> Itera
                 return jax.checkpoint(jaxpr_as_fun(closed), policy=policy, prevent_cse=False)
 
             way = Way(0, 0.0, 0.0, Budget())
-            level = Level(tuple((Piece(loop.turns, way),) for loop in loops), 0, 0.0)
+            schemes = tuple(Scheme((Turns(loop.turns, way),), 1) for loop in loops)
+            level = Level(schemes, 0, 0.0)
             inside = rewritten(jaxpr, loops, level, each)
             yield priced(f"{name}, each turn", inside, wanted, device)
 

@@ -234,9 +234,29 @@ def _inside(eqn: Any, inner: list[tuple[Any, float]], device: Accelerator) -> tu
     """Seconds of an equation's loops and branches, and bytes beyond their operands and results."""
     parts = [(kernels_of(body_of(body), device), times) for body, times in inner]
     seconds = [times * sum(k.seconds for k in part.tasks.values()) for part, times in parts]
-    peaks = [solve(p := part.problem(), "save_all").peak_bytes - p.fixed_bytes for part, _ in parts]
+    peaks = [
+        solve(p := part.problem(), "save_all").peak_bytes - p.fixed_bytes + _exchanged(eqn, part)
+        for part, _ in parts
+    ]
     together = max(seconds) if eqn.primitive.name == "cond" else sum(seconds)
     return together, max(0, *peaks)
+
+
+def _exchanged(eqn: Any, body: Kernels) -> int:
+    """Bytes that the turns of a scan give to, or take from, loops of their own.
+
+    What a kernel makes is written where the turn's results go; a loop has buffers of its own, from
+    and to which slices are copied.
+    """
+    if eqn.primitive.name != "scan":
+        return 0
+    joint, count = body.joint, eqn.params["num_carry"]
+    first = eqn.params["num_consts"] + count
+    inner = [k for t, k in body.tasks.items() if bodies(joint.lets[t].eqn)]
+    made = {v for k in inner for v in k.made} & body.owners(joint.results[count:])
+    atoms = (x for k in inner for i in k.lets for x in joint.lets[i].ins if isinstance(x, int))
+    read = {body.root[x] for x in atoms} & set(joint.args[first:])
+    return sum(joint.sizes[v] for v in made | read)
 
 
 def _owners(joint: Joint, atoms: Iterable[Any], root: Mapping[int, int | None]) -> set[int]:

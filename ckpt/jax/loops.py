@@ -2,18 +2,21 @@
 
 A turn of a scan may save anything from everything to nothing but its carry. What a turn pays for
 how many bytes is the body's own question, answered once by a minimum cut for a few caps; of those
-ways, the ones on the lower convex hull are used, at most two neighbours of them in one scan, the
-thriftier in the early turns. A scan that needs less still is nested: an outer scan over groups of
-turns saves the carry between groups, and runs each group again before its backward turns (Griewank
-and Walther, Algorithm 799: revolve, 2000, with two levels). No loop is unrolled.
+ways, the ones on the lower convex hull are used, at most two neighbours of them in one scan. They
+alternate: an outer scan over periods of turns, and in each so many turns of one way and so many of
+the other, so that no more than a period's slices of what the scan runs over are ever copied. A
+scan that needs less still is nested: an outer scan over groups of turns saves the carry between
+groups, and runs each group again before its backward turns (Griewank and Walther, Algorithm 799:
+revolve, 2000, with two levels). No loop is unrolled.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
 
-from ckpt.choice import Budget
+from ckpt.choice import Budget, format_bytes
 from ckpt.jax.internals import Literal, jax, nbytes
 from ckpt.jax.trace import called, is_float, rebuilt, specs
 
@@ -52,6 +55,12 @@ class Loop:
         carried = self.body.invars[first : first + self.eqn.params["num_carry"]]
         return sum(nbytes(v.aval) for v in carried)
 
+    @property
+    def slice_bytes(self) -> int:
+        """What a turn reads of the arrays that the scan runs over."""
+        first = self.eqn.params["num_consts"] + self.eqn.params["num_carry"]
+        return sum(nbytes(v.aval) for v in self.body.invars[first:])
+
 
 @dataclass(frozen=True, slots=True)
 class Way:
@@ -71,40 +80,61 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Turns:
     """Turns of a scan that are differentiated alike.
 
     Attributes:
-        turns: how many.
+        count: how many.
         way: of each.
+    """
+
+    count: int
+    way: Way
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """What becomes of one scan.
+
+    Attributes:
+        pieces: of a period, in order.
+        periods: how often they repeat.
         group: how many turns run again together from one saved carry; 1 for none.
     """
 
-    turns: int
-    way: Way
+    pieces: tuple[Turns, ...]
+    periods: int
     group: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A way for every scan of a program.
+    """A scheme for every scan of a program.
 
     Attributes:
-        pieces: for each scan, in order of its turns.
-        saved_bytes: by all turns, and by the groups that run again.
+        schemes: one for each.
+        saved_bytes: by all turns, by the groups that run again, and by copies of slices.
         extra_seconds: of all turns.
     """
 
-    pieces: tuple[tuple[Piece, ...], ...]
+    schemes: tuple[Scheme, ...]
     saved_bytes: int
     extra_seconds: float
 
-    @property
-    def shape(self) -> tuple[tuple[tuple[int, int, int], ...], ...]:
-        """Turns, saved bytes and group of every piece, for reports."""
-        return tuple(
-            tuple((p.turns, p.way.saved_bytes, p.group) for p in pieces) for pieces in self.pieces
-        )
+    def __str__(self) -> str:
+        """What the turns of each scan save, one line for each."""
+        return "\n".join(map(_told, self.schemes))
+
+
+def _told(scheme: Scheme) -> str:
+    each = [
+        f"{p.count} of {sum(q.count for q in scheme.pieces)} turns save "
+        f"{format_bytes(p.way.saved_bytes)} each"
+        for p in scheme.pieces
+    ]
+    if scheme.group > 1:
+        return f"groups of {scheme.group} turns run again; in one, {', '.join(each)}"
+    return ", ".join(each) + ", and their carry"
 
 
 def loops_of(jaxpr: Any, wanted: Sequence[bool]) -> list[Loop]:
@@ -221,21 +251,21 @@ def levels_of(
         for number, own in enumerate(ways)
         for place, (first, second) in enumerate(pairwise(own))
     )
-    carried = sum(loop.turns * loop.carry_bytes for loop in loops)
-    deep, thrifty = [0] * len(loops), [0] * len(loops)
-    saved = carried + sum(
-        loop.turns * own[0].saved_bytes for loop, own in zip(loops, ways, strict=True)
+    places = [(0, 0)] * len(loops)  # of each scan: the way of most turns, and turns of the next
+    saved = sum(
+        loop.turns * (loop.carry_bytes + own[0].saved_bytes)
+        for loop, own in zip(loops, ways, strict=True)
     )
     extra = 0.0
-    levels = [Level(_pieces(loops, ways, deep, thrifty), saved, extra)]
+    levels = [_level(loops, ways, places, saved, extra)]
     for _, number, place in steps:
         first, second = ways[number][place], ways[number][place + 1]
-        for turn in range(loops[number].turns):
+        turns = loops[number].turns
+        for turn in range(1, turns + 1):
             saved -= first.saved_bytes - second.saved_bytes
             extra += second.extra_seconds - first.extra_seconds
-            thrifty[number] = turn + 1
-            levels.append(Level(_pieces(loops, ways, deep, thrifty), saved, extra))
-        deep[number], thrifty[number] = place + 1, 0
+            places[number] = (place, turn) if turn < turns else (place + 1, 0)
+            levels.append(_level(loops, ways, places, saved, extra))
     if len(loops) == 1:
         levels += _nested(loops[0], ways[0], forward_seconds)
     best: list[Level] = []
@@ -245,16 +275,44 @@ def levels_of(
     return best
 
 
-def _pieces(
-    loops: Sequence[Loop], ways: Sequence[list[Way]], deep: Sequence[int], thrifty: Sequence[int]
-) -> tuple[tuple[Piece, ...], ...]:
-    found: list[tuple[Piece, ...]] = []
-    for loop, own, place, turns in zip(loops, ways, deep, thrifty, strict=True):
-        pieces = [Piece(loop.turns - turns, own[place])]
-        if turns:
-            pieces.insert(0, Piece(turns, own[place + 1]))
-        found.append(tuple(p for p in pieces if p.turns))
-    return tuple(found)
+def _level(
+    loops: Sequence[Loop],
+    ways: Sequence[list[Way]],
+    places: Sequence[tuple[int, int]],
+    saved: int,
+    extra: float,
+) -> Level:
+    """A level with each scan in few periods or in many, whichever copies less."""
+    schemes: list[Scheme] = []
+    for loop, own, (place, turns) in zip(loops, ways, places, strict=True):
+        if turns == 0:
+            schemes.append(Scheme((Turns(loop.turns, own[place]),), 1))
+            continue
+        few = Scheme((Turns(turns, own[place + 1]), Turns(loop.turns - turns, own[place])), 1)
+        periods = math.gcd(turns, loop.turns)
+        pieces = tuple(replace(p, count=p.count // periods) for p in few.pieces)
+        copied, scheme = min(
+            (
+                (_copied_bytes(loop, s), s)
+                for s in (few, replace(few, pieces=pieces, periods=periods))
+            ),
+            key=lambda pair: pair[0],
+        )
+        saved += copied
+        schemes.append(scheme)
+    return Level(tuple(schemes), saved, extra)
+
+
+def _copied_bytes(loop: Loop, scheme: Scheme) -> int:
+    """What a scan in pieces holds twice.
+
+    Slices of what it runs over, and their gradients before they are joined; in periods, also what
+    one period saves, before it is put to the rest and after it is taken from there.
+    """
+    slices = 2 * sum(piece.count for piece in scheme.pieces) * loop.slice_bytes
+    if scheme.periods == 1:
+        return slices
+    return slices + sum(p.count * (loop.carry_bytes + p.way.saved_bytes) for p in scheme.pieces)
 
 
 def _nested(loop: Loop, ways: Sequence[Way], forward_seconds: float) -> Iterator[Level]:
@@ -266,7 +324,8 @@ def _nested(loop: Loop, ways: Sequence[Way], forward_seconds: float) -> Iterator
             kept = loop.turns // group * loop.carry_bytes
             inside = group * (loop.carry_bytes + way.saved_bytes)
             extra = loop.turns * (forward_seconds + way.extra_seconds)
-            yield Level(((Piece(loop.turns, way, group),),), kept + inside, extra)
+            scheme = Scheme((Turns(loop.turns, way),), 1, group)
+            yield Level((scheme,), kept + inside, extra)
 
 
 def rewritten(
@@ -275,7 +334,7 @@ def rewritten(
     level: Level,
     planned: Callable[[Any, Budget], Callable[..., list[Any]]],
 ) -> Any:
-    """The same program with its scans in pieces, and each body differentiated in its way.
+    """The same program with its scans by a scheme, and each body differentiated in its way.
 
     Args:
         jaxpr: the program.
@@ -283,17 +342,17 @@ def rewritten(
         level: what becomes of each.
         planned: gives a body as a function that is differentiated within a budget.
     """
-    pieces = {loop.number: own for loop, own in zip(loops, level.pieces, strict=True)}
+    schemes = {loop.number: own for loop, own in zip(loops, level.schemes, strict=True)}
     numbers = iter(range(1 << 30))
 
-    def in_pieces(eqn: Any, values: list[Any]) -> list[Any] | None:
+    def by_scheme(eqn: Any, values: list[Any]) -> list[Any] | None:
         if eqn.primitive.name != "scan":
             return None
-        own = pieces.get(next(numbers))
+        own = schemes.get(next(numbers))
         return None if own is None else _run(eqn, values, own, planned)
 
     def again(*args: Any) -> list[Any]:
-        return rebuilt(jaxpr, (), args, in_pieces)
+        return rebuilt(jaxpr, (), args, by_scheme)
 
     closed = jax.make_jaxpr(again)(*specs(v.aval for v in jaxpr.invars))
     assert not closed.consts, "a program without constants has none after it is rewritten"
@@ -303,54 +362,81 @@ def rewritten(
 def _run(
     eqn: Any,
     values: list[Any],
-    pieces: Sequence[Piece],
+    scheme: Scheme,
     planned: Callable[[Any, Budget], Callable[..., list[Any]]],
 ) -> list[Any]:
-    """A scan, in pieces."""
+    """A scan by its scheme."""
     params = eqn.params
     first, count = params["num_consts"], params["num_carry"]
-    closed, reverse = params["jaxpr"], params["reverse"]
     consts, carry, xs = values[:first], values[first : first + count], values[first + count :]
-    sizes = [piece.turns for piece in (reversed(pieces) if reverse else pieces)]
-    parts = [jax.lax.split(x, sizes) if len(sizes) > 1 else [x] for x in xs]
-    made: list[list[Any]] = []
-    for number, piece in enumerate(pieces):
-        place = len(pieces) - 1 - number if reverse else number
-        body = planned(closed, piece.way.cap)
+    options = {"reverse": params["reverse"], "unroll": params["unroll"]}
 
-        def turn(state: Any, x: Any, body: Any = body) -> Any:
+    def turn_of(way: Way) -> Callable[[Any, Any], Any]:
+        body = planned(params["jaxpr"], way.cap)
+
+        def turn(state: Any, x: Any) -> Any:
             outs = body(*consts, *state, *x)
             return outs[:count], outs[count:]
 
-        own = [part[place] for part in parts]
-        carry, ys = _scan(turn, carry, own, piece, reverse=reverse, unroll=params["unroll"])
-        made.append(ys)
-    if reverse:
-        made.reverse()
-    joined = (
-        made[0] if len(made) == 1 else [jax.numpy.concatenate(y) for y in zip(*made, strict=True)]
+        return turn
+
+    def period(state: Any, parts: list[Any]) -> Any:
+        """Pieces one after the other; those of a reversed scan start at the end."""
+        pieces = scheme.pieces[::-1] if params["reverse"] else scheme.pieces
+        split = [_split(x, [p.count for p in pieces]) for x in parts]
+        made: list[Any] = [None] * len(pieces)
+        for place in reversed(range(len(pieces))) if params["reverse"] else range(len(pieces)):
+            piece, own = pieces[place], [part[place] for part in split]
+            state, made[place] = _scan(
+                turn_of(piece.way), state, own, scheme, options | {"length": piece.count}
+            )
+        joined = [jax.numpy.concatenate(y) if len(y) > 1 else y[0] for y in zip(*made, strict=True)]
+        return state, joined
+
+    whole = jax.checkpoint(period, policy=_not_slices, prevent_cse=False)
+    carry, ys = _grouped(
+        whole if len(scheme.pieces) > 1 and scheme.periods > 1 else period,
+        carry,
+        xs,
+        scheme.periods,
+        options | {"unroll": 1},
     )
-    return [*carry, *joined]
+    return [*carry, *ys]
+
+
+def _not_slices(primitive: Any, *_: Any, **__: Any) -> bool:
+    """Save what a period makes, but not its slices of what the scan runs over: copies of those."""
+    return primitive.name != "split"
+
+
+def _split(x: Any, sizes: list[int]) -> list[Any]:
+    return jax.lax.split(x, sizes) if len(sizes) > 1 else [x]
 
 
 def _scan(
-    turn: Callable[..., Any], carry: Any, xs: list[Any], piece: Piece, *, reverse: bool, unroll: Any
+    turn: Callable[[Any, Any], Any], carry: Any, xs: list[Any], scheme: Scheme, options: Any
 ) -> Any:
-    if piece.group == 1:
-        return jax.lax.scan(turn, carry, xs, length=piece.turns, reverse=reverse, unroll=unroll)
-    outer = piece.turns // piece.group
+    """Turns that are alike, in groups that run again if the scheme says so."""
 
     def together(state: Any, x: Any) -> Any:
-        return jax.lax.scan(turn, state, x, length=piece.group, reverse=reverse, unroll=unroll)
+        return jax.lax.scan(turn, state, x, length=scheme.group, **options)
 
-    def ungrouped(y: Any) -> Any:
-        return y.reshape(piece.turns, *y.shape[2:])
+    count = options.pop("length")
+    if scheme.group == 1:
+        return jax.lax.scan(turn, carry, xs, length=count, **options)
+    again = jax.checkpoint(together, prevent_cse=False)
+    return _grouped(again, carry, xs, count // scheme.group, options | {"unroll": 1})
 
-    grouped = [x.reshape(outer, piece.group, *x.shape[1:]) for x in xs]
-    carry, ys = jax.lax.scan(
-        jax.checkpoint(together, prevent_cse=False), carry, grouped, length=outer, reverse=reverse
-    )
-    return carry, [ungrouped(y) for y in ys]
+
+def _grouped(
+    f: Callable[[Any, Any], Any], carry: Any, xs: list[Any], groups: int, options: dict[str, Any]
+) -> Any:
+    """A scan over equal groups of what `xs` hold."""
+    if groups == 1:
+        return f(carry, xs)
+    folded = [x.reshape(groups, x.shape[0] // groups, *x.shape[1:]) for x in xs]
+    carry, ys = jax.lax.scan(f, carry, folded, length=groups, **options)
+    return carry, [y.reshape(y.shape[0] * y.shape[1], *y.shape[2:]) for y in ys]
 
 
 def least_extra(loops: Sequence[Loop], ways: Sequence[list[Way]], room_bytes: int) -> float:

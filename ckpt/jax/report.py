@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 
 from ckpt.choice import Choice, Story, explain_decision, format_bytes, format_seconds
-from ckpt.jax.loops import Level
 from ckpt.jax.planning import Plan
 from ckpt.jax.trace import LARGE_BYTES
 
@@ -155,27 +154,13 @@ def totals(plan: Plan) -> list[str]:
         f"          at most {plan.gap_percent:.2f} % to gain, in this order of first runs",
     ]
     if plan.level is not None:
-        lines += _loops(plan.level)
+        told = str(plan.level).splitlines()
+        lines += [f"scan {number}    {line}" for number, line in enumerate(told)]
     if plan.constant_bytes >= LARGE_BYTES:
         lines.append(
             f"constants {format_bytes(plan.constant_bytes)} of arrays that the function closes over"
             " are counted with the arguments; pass them as arguments to share or donate them"
         )
-    return lines
-
-
-def _loops(level: Level) -> list[str]:
-    """What the turns of each scan save."""
-    lines: list[str] = []
-    for number, pieces in enumerate(level.pieces):
-        told = [
-            f"{p.turns} turns save {format_bytes(p.way.saved_bytes)} each and their carry"
-            if p.group == 1
-            else f"{p.turns} turns in groups of {p.group} save the carry of a group, and within one"
-            f" {format_bytes(p.way.saved_bytes)} each"
-            for p in pieces
-        ]
-        lines.append(f"scan {number}    " + ", then ".join(told))
     return lines
 
 
@@ -249,8 +234,8 @@ def _compared(plan: Plan, compiled: Compiled) -> list[str]:
     ]
     if compiled.platform == "cpu" and plan.script.barriers:
         lines += [
-            "          XLA drops barriers early when it compiles for the CPU, and may merge what runs",
-            "          again: outside of loops this says little about an accelerator",
+            "          XLA drops barriers early when it compiles for the CPU, and may merge what",
+            "          runs again: outside of loops this says little about an accelerator",
         ]
     if theirs > ours:
         lines.append("          alive at the estimated peak, the largest first:")
