@@ -21,23 +21,28 @@ from policies import (
     Budget,
     Choice,
     Decision,
+    Fetch,
+    Free,
     Infeasible,
     Limits,
     Link,
     Problem,
     Status,
+    Store,
     Value,
     evaluate,
     frontier,
     solve,
 )
 from policies.budget import LARGEST_BYTES
+from policies.explain import Story
+from policies.explain import explain as explain_decision
 from policies.greedy import smallest_peak
 from policies.kept_report import KeptReport
 from policies.loops.binomial import forward_steps
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
-from policies.serialize import problem_to_json
+from policies.serialize import decision_from_json, decision_to_json, problem_to_json
 from policies.unheard import unheard
 from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
 
@@ -48,6 +53,8 @@ __all__ = [
     "Calls",
     "Choice",
     "Decision",
+    "Fetch",
+    "Free",
     "Infeasible",
     "KeptReport",
     "Limits",
@@ -56,12 +63,17 @@ __all__ = [
     "Progress",
     "Status",
     "Step",
+    "Store",
+    "Story",
     "Value",
     "budget_error",
     "choices_of",
     "decide",
     "decide_stages",
+    "decision_from_json",
+    "decision_to_json",
     "evaluate",
+    "explain_decision",
     "fixed_bytes",
     "format_bytes",
     "format_seconds",

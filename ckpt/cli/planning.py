@@ -5,9 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ckpt.errors import CkptError
+
 if TYPE_CHECKING:
     from ckpt.api.step import Options
     from ckpt.choice import Budget, Progress
+
+
+class OptionError(CkptError, ValueError):
+    """Options that do not go together."""
 
 
 @Parameter(name="*")
@@ -64,3 +70,14 @@ def budget_of(budget: str | None, reserve: str | None, overhead: float | None) -
     if overhead is not None:
         whole = replace(whole, overhead=overhead)
     return whole if reserve is None else replace(whole, reserve=reserve)
+
+
+def refuse_with_jax(**given: object) -> None:
+    """Refuse options that say nothing about a function of JAX.
+
+    Raises:
+        OptionError: one of them was given.
+    """
+    for name, value in given.items():
+        if value:
+            raise OptionError(f"--{name.replace('_', '-')} does not go together with --jax")
