@@ -161,4 +161,60 @@ class LibraryKernel:
         return f"library_{self.function}"
 
 
-Signature = MapKernel | ReduceKernel | GemmKernel | LibraryKernel
+@dataclass(frozen=True, slots=True)
+class ProductKernel:
+    """One matrix product by BLAS: `out = a b`, or `out += a b`.
+
+    Record: out, a, b; m, n, k; leading dimensions of out, a, b; whether a, b are transposed;
+    whether it adds.
+    """
+
+    dtype: DType
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return f"product_{self.dtype.value}"
+
+
+Part = MapKernel | ReduceKernel | ProductKernel
+"""What a blocked kernel calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksKernel:
+    """Loops around other kernels, whose records are made anew in every turn.
+
+    Record: the number of turns of each loop; then the words of each part, one after another, each
+    in one of these forms.
+
+        same   itself
+        moves  an address; how far it moves with each turn of each loop, in bytes
+        rest   a length and a block: what is left of the length in this turn, at most a block
+        first  nothing: 0 in the first turn of a loop, 1 in later ones
+
+    Attributes:
+        loops: how many there are.
+        parts: what a turn calls, in order: the kernel, and per word its form with the number of
+            the loop that it depends on (0 where it depends on none, or on all).
+    """
+
+    loops: int
+    parts: tuple[tuple[Part, tuple[tuple[str, int], ...]], ...]
+
+    @property
+    def kernels(self) -> tuple[Part, ...]:
+        """The kernels that it calls, each once."""
+        return tuple(dict.fromkeys(part for part, _ in self.parts))
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return f"blocks_{len(self.parts)}_l{self.loops}_{sha256(repr(self).encode()).hexdigest()[:8]}"
+
+    def length(self, form: str) -> int:
+        """How many words of the record a word in this form takes."""
+        return {"same": 1, "moves": 1 + self.loops, "rest": 2, "first": 0}[form]
+
+
+Signature = MapKernel | ReduceKernel | GemmKernel | LibraryKernel | ProductKernel | BlocksKernel

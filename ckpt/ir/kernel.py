@@ -98,10 +98,85 @@ class Library:
 
 
 @dataclass(frozen=True, slots=True)
+class Tile:
+    """The part of an array that one turn of the loops of `Blocks` works on.
+
+    Attributes:
+        array: operands, then results, then scratch arrays are numbered from 0.
+        along: per axis of the array, the loop that moves along it, or None where it is whole. An
+            axis of length one is repeated. Scratch is not moved: there a loop says how many
+            elements of the axis are in use.
+    """
+
+    array: int
+    along: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply:
+    """`out[i,j] = Σ_k left[i,k] right[k,j]` on tiles of two axes.
+
+    Attributes:
+        swapped: whether the axes of left, and of right, stand the other way round.
+        adds: added to what `out` holds.
+        adds_after: a loop whose first turn overwrites `out`; later ones add to it.
+    """
+
+    out: Tile
+    left: Tile
+    right: Tile
+    swapped: tuple[bool, bool] = (False, False)
+    adds: bool = False
+    adds_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """`out[i] = code(x0[i], x1[i], ...)`; `axes` as `Map.axes`, in those of the tile `out`."""
+
+    out: Tile
+    code: Expression
+    ins: tuple[Tile, ...]
+    axes: tuple[Axes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """Combine `element(x0[i], x1[i], ...)` along the last axis of the tile `ins[0]`.
+
+    Attributes:
+        code: "add", "mul", "max" or "min".
+        axes: as `Map.axes`, in those of `ins[0]`.
+    """
+
+    out: Tile
+    code: str
+    element: Expression
+    ins: tuple[Tile, ...]
+    axes: tuple[Axes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Loops around kernels that work on tiles, so that what stands between them stays small.
+
+    Attributes:
+        turns: length and step of each loop, outermost first; a last turn may be shorter. With
+            step 0 a loop goes one by one and takes its axis away from tiles.
+        scratch: shape and dtype of arrays that hold what one turn needs.
+        steps: what a turn does, in order.
+    """
+
+    turns: tuple[tuple[int, int], ...]
+    scratch: tuple[tuple[Axes, str], ...]
+    steps: tuple[Multiply | Apply | Combine, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NoKernel:
     """Nothing runs: the op only exists between passes, or always is a view."""
 
     why: str
 
 
-Kernel = Map | Reduce | Contract | Copy | Concat | Library | NoKernel
+Kernel = Map | Reduce | Contract | Copy | Concat | Library | Blocks | NoKernel

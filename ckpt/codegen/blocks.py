@@ -1,0 +1,165 @@
+"""A blocked let as one call: tiles become addresses that move, and sizes that shrink at the end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckpt.codegen.kernels import BlocksKernel, MapKernel, Part, ProductKernel, ReduceKernel
+from ckpt.codegen.record import Address, Call, Word
+from ckpt.cost.contraction import Axes as Group
+from ckpt.cost.contraction import Operand
+from ckpt.ir.axes import inner_pattern
+from ckpt.ir.kernel import Apply, Axes, Blocks, Combine, Multiply, Tile
+from ckpt.ir.layout import Layout
+from ckpt.ir.types import DType, Type
+
+_SAME, _FIRST = ("same", 0), "first"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An operand, result or scratch array: where it starts and how it is walked through."""
+
+    address: Address
+    type: Type
+    strides: tuple[int, ...]
+
+    @staticmethod
+    def contiguous(address: Address, t: Type) -> "Placed":
+        """An array in row-major order."""
+        return Placed(address, t, Layout.contiguous(t.shape).strides)
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """A word of a part's record: its form, and what stands for it in the record of the whole."""
+
+    form: tuple[str, int]
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A tile: its address, and length and stride of each of its axes (0 where it is repeated)."""
+
+    address: _Word
+    dtype: DType
+    lengths: tuple[int, ...]
+    sizes: tuple[_Word, ...]
+    strides: tuple[int, ...]
+
+    def along(self, axes: Axes, rank: int) -> tuple[int, ...]:
+        """Its strides in a loop of that rank: each of its axes is walked by one, or by none."""
+        strides = [0] * rank
+        for axis, stride in zip(axes, self.strides, strict=True):
+            if axis >= 0:
+                strides[axis] = stride
+        return tuple(strides)
+
+
+def blocks_call(kernel: Blocks, arrays: Sequence[Placed], first_scratch: int) -> Call:
+    """The call of a blocked kernel.
+
+    Args:
+        kernel: what it does.
+        arrays: operands, results, scratch.
+        first_scratch: the number of the first scratch array.
+    """
+    words: list[Word] = [-(-length // (block or 1)) for length, block in kernel.turns]
+    parts: list[tuple[Part, tuple[tuple[str, int], ...]]] = []
+    lowering = _Lowering(kernel, arrays, first_scratch)
+    for step in kernel.steps:
+        match step:
+            case Multiply():
+                part, record = lowering.multiply(step)
+            case Apply():
+                part, record = lowering.apply(step)
+            case Combine():
+                part, record = lowering.combine(step)
+        parts.append((part, tuple(word.form for word in record)))
+        words += [w for word in record for w in word.words]
+    return Call(BlocksKernel(len(kernel.turns), tuple(parts)), tuple(words))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lowering:
+    kernel: Blocks
+    arrays: Sequence[Placed]
+    first_scratch: int
+
+    def tile(self, tile: Tile) -> _Part:
+        """Where a tile stands in each turn, and how large it is."""
+        array, turns = self.arrays[tile.array], self.kernel.turns
+        moves = [0] * len(turns)
+        lengths: list[int] = []
+        sizes: list[_Word] = []
+        strides: list[int] = []
+        shape = array.type.shape
+        for n, stride, loop in zip(shape, array.strides, tile.along, strict=True):
+            length, block = (n, n) if loop is None else turns[loop]
+            if loop is not None and n > 1 and tile.array < self.first_scratch:
+                moves[loop] += stride * (block or 1) * array.type.dtype.itemsize
+            if block:
+                lengths.append(n)
+                whole = n == 1 or loop is None or length % block == 0
+                at_most = n if loop is None else min(n, block)
+                rest = _Word(("rest", loop or 0), (length, block))
+                sizes.append(_same(at_most) if whole else rest)
+                strides.append(stride if n > 1 else 0)
+        address = _same(array.address)
+        if any(moves):
+            address = _Word(("moves", 0), (array.address, *moves))
+        dtype = array.type.dtype
+        return _Part(address, dtype, tuple(lengths), tuple(sizes), tuple(strides))
+
+    def multiply(self, step: Multiply) -> tuple[ProductKernel, list[_Word]]:
+        """One product; all three tiles have two axes, and rows of the result have no gaps."""
+        out, left, right = (self.tile(t) for t in (step.out, step.left, step.right))
+        rows, summed = (1, 0) if step.swapped[0] else (0, 1)
+        columns = 0 if step.swapped[1] else 1
+        m, k, n = left.sizes[rows], left.sizes[summed], right.sizes[columns]
+        leading: list[_Word] = [_same(max(1, out.strides[0] or out.lengths[1]))]
+        flags: list[_Word] = []
+        for side, free in ((left, rows), (right, columns)):
+            other = 1 - free
+            groups = [Group((side.lengths[a],), (side.strides[a],)) for a in (free, other)]
+            matrix = Operand(Group((), ()), *groups).matrix()
+            assert matrix is not None
+            leading.append(_same(matrix[0]))
+            # left rows are free axes: transposed if summed ones are far apart
+            flags.append(_same(int(matrix[1] if side is left else not matrix[1])))
+        adds = _same(int(step.adds))
+        if step.adds_after is not None:
+            adds = _Word((_FIRST, step.adds_after), ())
+        record = [out.address, left.address, right.address, m, n, k, *leading, *flags, adds]
+        return ProductKernel(out.dtype), record
+
+    def apply(self, step: Apply) -> tuple[MapKernel, list[_Word]]:
+        """A map over the axes of the result's tile, none of them merged."""
+        out, ins = self.tile(step.out), [self.tile(t) for t in step.ins]
+        rank = len(out.strides)
+        strides = [tuple(s or 1 for s in out.strides)]  # along an axis of length one, any will do
+        strides += [x.along(a, rank) for x, a in zip(ins, step.axes, strict=True)]
+        dtypes = tuple(x.dtype for x in ins)
+        inner = inner_pattern(strides)
+        record = [x.address for x in (out, *ins)]
+        record += [*out.sizes, *(_same(s) for of in strides for s in of)]
+        return MapKernel(step.code, dtypes, (out.dtype,), rank, inner), record
+
+    def combine(self, step: Combine) -> tuple[ReduceKernel, list[_Word]]:
+        """A reduction along the last axis of the first operand's tile."""
+        out, ins = self.tile(step.out), [self.tile(t) for t in step.ins]
+        rank = len(ins[0].strides)
+        strides = [x.along(a, rank) for x, a in zip(ins, step.axes, strict=True)]
+        inner = inner_pattern([s[-1:] for s in strides])
+        dtypes = tuple(x.dtype for x in ins)
+        kernel = ReduceKernel(
+            step.code, step.element, dtypes, out.dtype, rank - 1, 1, False, inner
+        )
+        record = [x.address for x in (out, *ins)]
+        record += [*ins[0].sizes, *map(_same, out.strides)]
+        record += [_same(s) for of in strides for s in of]
+        return kernel, record
+
+
+def _same(word: Word) -> _Word:
+    return _Word(_SAME, (word,))
