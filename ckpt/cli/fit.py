@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options
+from ckpt.cli.planning import Planning, budget_of, options, recognises
 from ckpt.errors import BudgetError, CkptError
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def fit(
             nonlocal tried, refusal, refused
             said.task(f"{over} = {n * step}")
             tried += 1
-            subject = load(model, gradient=not no_grad, changes={over: n * step})
+            subject = load(
+                model, gradient=not no_grad, patterns=recognises(planning), changes={over: n * step}
+            )
             try:
                 plans[n] = subject.planned(how).plan
             except BudgetError as error:

@@ -21,6 +21,7 @@ class Planning:
         work: how hard to search, in deterministic units; the policy's default without it.
         time_limit: stop searching after so many seconds; the answer then depends on the machine.
         fusion: inline elementwise work into the loops that read it; the bits are the same without.
+        patterns: blocked kernels for what is recognised, such as attention; bits differ without.
     """
 
     policy: str = "auto"
@@ -28,6 +29,7 @@ class Planning:
     work: int | None = None
     time_limit: Annotated[float | None, Parameter(name="--time-limit")] = None
     fusion: Annotated[bool, Parameter(negative="--no-fusion")] = True
+    patterns: Annotated[bool, Parameter(negative="--no-patterns")] = True
 
 
 def options(
@@ -64,3 +66,8 @@ def budget_of(budget: str | None, reserve: str | None, overhead: float | None) -
     if overhead is not None:
         whole = replace(whole, overhead=overhead)
     return whole if reserve is None else replace(whole, reserve=reserve)
+
+
+def recognises(planning: Planning | None) -> bool:
+    """Whether patterns are put in place."""
+    return (planning or Planning()).patterns

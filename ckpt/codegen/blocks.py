@@ -152,9 +152,7 @@ class _Lowering:
         strides = [x.along(a, rank) for x, a in zip(ins, step.axes, strict=True)]
         inner = inner_pattern([s[-1:] for s in strides])
         dtypes = tuple(x.dtype for x in ins)
-        kernel = ReduceKernel(
-            step.code, step.element, dtypes, out.dtype, rank - 1, 1, False, inner
-        )
+        kernel = ReduceKernel(step.code, step.element, dtypes, out.dtype, rank - 1, 1, False, inner)
         record = [x.address for x in (out, *ins)]
         record += [*ins[0].sizes, *map(_same, out.strides)]
         record += [_same(s) for of in strides for s in of]

@@ -210,7 +210,9 @@ class BlocksKernel:
     @property
     def name(self) -> str:
         """A name that says what it is."""
-        return f"blocks_{len(self.parts)}_l{self.loops}_{sha256(repr(self).encode()).hexdigest()[:8]}"
+        return (
+            f"blocks_{len(self.parts)}_l{self.loops}_{sha256(repr(self).encode()).hexdigest()[:8]}"
+        )
 
     def length(self, form: str) -> int:
         """How many words of the record a word in this form takes."""

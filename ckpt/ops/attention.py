@@ -62,6 +62,10 @@ class _Attention(Pattern):
         """The types of the operands that are tangents or cotangents: the last ones."""
 
     @abstractmethod
+    def results(self, q: Type, k: Type, v: Type) -> tuple[Type, ...]:
+        """The types of the results."""
+
+    @abstractmethod
     def products(self) -> tuple[int, int]:
         """How many matrix products run over the d elements of a row of q, and the e of v."""
 
@@ -83,7 +87,7 @@ class _Attention(Pattern):
             mask=bias + self.biased if self.masked else None,
         )
 
-    def accept(self, *ins: Type) -> None:
+    def type(self, *ins: Type) -> tuple[Type, ...]:
         n, at = self.n_fixed, self.operands
         require(len(ins) >= n, self, f"takes {n} operands or more", *ins)
         q, k, v, scale = ins[:4]
@@ -107,6 +111,7 @@ class _Attention(Pattern):
         moving = self.moving(q, k, v)
         said = f"takes {', '.join(map(str, moving)) or 'nothing'} after {n} operands"
         require(ins[n:] == moving, self, said, *ins)
+        return self.results(q, k, v)
 
     def cost(self, *ins: Type) -> Cost:
         """All products and all elements of the scores; what a mask hides is not taken off."""
@@ -137,6 +142,9 @@ class Attention(_Attention):
     def moving(self, q: Type, k: Type, v: Type) -> tuple[Type, ...]:
         del q, k, v
         return ()
+
+    def results(self, q: Type, k: Type, v: Type) -> tuple[Type, ...]:
+        return _rows(q, k, v)
 
     def products(self) -> tuple[int, int]:
         return 1, 1
@@ -190,6 +198,9 @@ class AttentionTangent(_Attention):
     def moving(self, q: Type, k: Type, v: Type) -> tuple[Type, ...]:
         return q, k, v
 
+    def results(self, q: Type, k: Type, v: Type) -> tuple[Type, ...]:
+        return _rows(q, k, v)
+
     def products(self) -> tuple[int, int]:
         return 3, 2
 
@@ -217,9 +228,8 @@ class AttentionTangent(_Attention):
         return _jvp_if_linear(self, 3, b, ins, dins) or self.jvp_of_meaning(jvp, b, ins, dins)
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
-        q, _, v = (x.type for x in ins[:3])
-        shapes = (*q.shape[:-1], v.shape[-1]), q.shape[:-1]
-        given = [ct or b.zero(q.reshaped(s)) for ct, s in zip(cts, shapes, strict=True)]
+        q, k, v = (x.type for x in ins[:3])
+        given = [ct or b.zero(t) for ct, t in zip(cts, _rows(q, k, v), strict=True)]
         pull_back = AttentionCotangent(self.biased, self.masked)
         return [None] * self.n_fixed + list(b.emits(pull_back, *ins[: self.n_fixed], *given))
 
@@ -242,8 +252,10 @@ class AttentionCotangent(_Attention):
         return True
 
     def moving(self, q: Type, k: Type, v: Type) -> tuple[Type, ...]:
-        del k
-        return q.reshaped((*q.shape[:-1], v.shape[-1])), q.reshaped(q.shape[:-1])
+        return _rows(q, k, v)
+
+    def results(self, q: Type, k: Type, v: Type) -> tuple[Type, ...]:
+        return q, k, v
 
     def products(self) -> tuple[int, int]:
         return 3, 2
@@ -282,6 +294,12 @@ class AttentionCotangent(_Attention):
             yield _sample(op, ins)
 
 
+def _rows(q: Type, k: Type, v: Type) -> tuple[Type, Type]:
+    """The types of a row of v, and of one number, for each row of q."""
+    del k
+    return q.reshaped((*q.shape[:-1], v.shape[-1])), q.reshaped(q.shape[:-1])
+
+
 def _scores(q: Type, k: Type) -> tuple[int, ...]:
     return (*q.shape[:-1], k.shape[-2])
 
@@ -316,7 +334,9 @@ def _whole(b: Builder, x: Var, shape: tuple[int, ...]) -> Var:
         return x
     kept = tuple(i for i, n in enumerate(x.type.shape) if n == shape[i])
     lengths = tuple(shape[i] for i in kept)
-    return b.emit(make("broadcast", shape=shape, axes=kept), b.emit(make("reshape", shape=lengths), x))
+    return b.emit(
+        make("broadcast", shape=shape, axes=kept), b.emit(make("reshape", shape=lengths), x)
+    )
 
 
 def _emit_scores(b: Builder, at: Operands, xs: Sequence[Var]) -> Var:

@@ -39,7 +39,9 @@ class AttentionBlocks:
     Steps are collected in order: every method appends what it is named for.
     """
 
-    def __init__(self, ins: Sequence[Type], n_outs: int, operands: Operands, n_squares: int) -> None:
+    def __init__(
+        self, ins: Sequence[Type], n_outs: int, operands: Operands, n_squares: int
+    ) -> None:
         """Begin.
 
         Args:
@@ -61,9 +63,7 @@ class AttentionBlocks:
         self.steps: list[Multiply | Apply | Combine] = []
         first = len(ins) + n_outs
         self.squares = tuple(Tile(first + i, (self.row_loop, None)) for i in range(n_squares))
-        self.columns = tuple(
-            Tile(first + n_squares + i, (self.row_loop,)) for i in range(2)
-        )
+        self.columns = tuple(Tile(first + n_squares + i, (self.row_loop,)) for i in range(2))
 
     def kernel(self) -> Blocks:
         """The collected steps."""

@@ -1,6 +1,6 @@
 """Ops that stand for several others: what they mean is a program, how they run is not.
 
-`ckpt.simplify.patterns` puts them in place of what users wrote, before derivatives are taken.
+`ckpt.simplify.recognise` puts them in place of what users wrote, before derivatives are taken.
 Their first derivatives are ops like them; beyond that they are derived as what they mean.
 """
 
@@ -12,7 +12,7 @@ from ckpt.ir.inline import inline
 from ckpt.ir.interpret import interpret
 from ckpt.ir.op import Array, HoldsPrograms, JvpPass, Tangents, TransposePass
 from ckpt.ir.program import Atom, Program, Var
-from ckpt.ir.types import Type
+from ckpt.ir.types import Type, type_of
 
 
 class Pattern(HoldsPrograms):
@@ -31,17 +31,7 @@ class Pattern(HoldsPrograms):
         """Nothing stands in its place when it runs."""
         return None
 
-    def type(self, *ins: Type) -> tuple[Type, ...]:
-        self.accept(*ins)
-        return tuple(v.type for v in self.meaning(*ins).outs)
-
-    @abstractmethod
-    def accept(self, *ins: Type) -> None:
-        """Raise IRTypeError unless these operand types belong together."""
-
     def impl(self, *ins: Array) -> tuple[Array, ...]:
-        from ckpt.ir.types import type_of
-
         return interpret(self.meaning(*map(type_of, ins)), *ins)
 
     def jvp_of_meaning(
