@@ -3,16 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ckpt.codegen.kernels import BlocksKernel, MapKernel, Part, ProductKernel, ReduceKernel
+from ckpt.codegen.kernels import (
+    BlocksKernel,
+    MapKernel,
+    Part,
+    ProductKernel,
+    ReachKernel,
+    ReduceKernel,
+)
 from ckpt.codegen.record import Address, Call, Word
 from ckpt.cost.contraction import Axes as Group
 from ckpt.cost.contraction import Operand
 from ckpt.ir.axes import inner_pattern
-from ckpt.ir.kernel import Apply, Axes, Blocks, Combine, Multiply, Tile
+from ckpt.ir.kernel import REACH, Apply, Axes, Blocks, Clear, Combine, Multiply, Reach, Tile
 from ckpt.ir.layout import Layout
 from ckpt.ir.types import DType, Type
 
-_SAME, _FIRST = ("same", 0), "first"
+_SAME = ("same", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,10 @@ def blocks_call(kernel: Blocks, arrays: Sequence[Placed], first_scratch: int) ->
         match step:
             case Multiply():
                 part, record = lowering.multiply(step)
+            case Clear():
+                part, record = lowering.clear(step)
+            case Reach():
+                part, record = lowering.reach(step)
             case Apply():
                 part, record = lowering.apply(step)
             case Combine():
@@ -95,16 +106,19 @@ class _Lowering:
         strides: list[int] = []
         shape = array.type.shape
         for n, stride, loop in zip(shape, array.strides, tile.along, strict=True):
-            length, block = (n, n) if loop is None else turns[loop]
-            if loop is not None and n > 1 and tile.array < self.first_scratch:
-                moves[loop] += stride * (block or 1) * array.type.dtype.itemsize
-            if block:
-                lengths.append(n)
-                whole = n == 1 or loop is None or length % block == 0
-                at_most = n if loop is None else min(n, block)
-                rest = _Word(("rest", loop or 0), (length, block))
-                sizes.append(_same(at_most) if whole else rest)
-                strides.append(stride if n > 1 else 0)
+            if loop is None or loop == REACH:
+                size = self.counted() if loop == REACH and n > 1 else _same(n)
+            else:
+                length, block = turns[loop]
+                if n > 1 and tile.array < self.first_scratch:
+                    moves[loop] += stride * (block or 1) * array.type.dtype.itemsize
+                if block == 0:
+                    continue
+                rest = n > 1 and length % block
+                size = _Word(("rest", loop), (length, block)) if rest else _same(min(n, block))
+            lengths.append(n)
+            sizes.append(size)
+            strides.append(stride if n > 1 else 0)
         address = _same(array.address)
         if any(moves):
             address = _Word(("moves", 0), (array.address, *moves))
@@ -127,11 +141,32 @@ class _Lowering:
             leading.append(_same(matrix[0]))
             # left rows are free axes: transposed if summed ones are far apart
             flags.append(_same(int(matrix[1] if side is left else not matrix[1])))
-        adds = _same(int(step.adds))
-        if step.adds_after is not None:
-            adds = _Word((_FIRST, step.adds_after), ())
-        record = [out.address, left.address, right.address, m, n, k, *leading, *flags, adds]
+        record = [out.address, left.address, right.address, m, n, k, *leading, *flags]
+        return ProductKernel(out.dtype), [*record, _same(int(step.adds))]
+
+    def clear(self, step: Clear) -> tuple[ProductKernel, list[_Word]]:
+        """A product that sums nothing: BLAS writes zeros."""
+        out = self.tile(step.out)
+        rows, columns = out.sizes
+        once = _Word(("once", step.loop), rows.words)
+        leading = [_same(max(1, out.strides[0] or out.lengths[1])), _same(1), columns]
+        record = [*(out.address,) * 3, once, columns, _same(0), *leading, *(_same(0),) * 3]
         return ProductKernel(out.dtype), record
+
+    def reach(self, step: Reach) -> tuple[ReachKernel, list[_Word]]:
+        """A search through the rows of a mask."""
+        cell, mask, fill = (self.tile(t) for t in (step.cell, step.mask, step.fill))
+        log_sum = None if step.log_sum is None else self.tile(step.log_sum)
+        rows = mask.sizes[0] if log_sum is None else log_sum.sizes[0]
+        record = [cell.address, mask.address, fill.address]
+        record += [_same(0) if log_sum is None else log_sum.address]
+        record += [rows, _same(step.columns), *map(_same, mask.strides)]
+        return ReachKernel(fill.dtype, log_sum is not None), record
+
+    def counted(self) -> _Word:
+        """How many columns are in use."""
+        (cell,) = (step.cell for step in self.kernel.steps if isinstance(step, Reach))
+        return _Word(("held", 0), (self.arrays[cell.array].address,))
 
     def apply(self, step: Apply) -> tuple[MapKernel, list[_Word]]:
         """A map over the axes of the result's tile, none of them merged."""

@@ -177,7 +177,33 @@ class ProductKernel:
         return f"product_{self.dtype.value}"
 
 
-Part = MapKernel | ReduceKernel | ProductKernel
+@dataclass(frozen=True, slots=True)
+class ReachKernel:
+    """The columns of a mask up to the last that is in use (`ckpt.ir.kernel.Reach`).
+
+    Record: cell, mask, filling, log_sum (0 if there is none); rows, columns; bytes from row to
+    row, and from column to column: if those do not follow one another, all are in use.
+
+    Attributes:
+        dtype: of the filling and of log_sum.
+        from_sums: whether there is a log_sum.
+    """
+
+    dtype: DType
+    from_sums: bool
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return f"reach_{self.dtype.value}{'_from_sums' if self.from_sums else ''}"
+
+    @property
+    def vanishing(self) -> float:
+        """How far below the logarithm of a sum an exponential is zero, in the dtype."""
+        return 200.0 if self.dtype is DType.F32 else 1000.0
+
+
+Part = MapKernel | ReduceKernel | ProductKernel | ReachKernel
 """What a blocked kernel calls."""
 
 
@@ -191,7 +217,8 @@ class BlocksKernel:
         same   itself
         moves  an address; how far it moves with each turn of each loop, in bytes
         rest   a length and a block: what is left of the length in this turn, at most a block
-        first  nothing: 0 in the first turn of a loop, 1 in later ones
+        once   itself in the first turn of a loop, 0 in later ones
+        held   the address of an i64: what stands there when the part is called
 
     Attributes:
         loops: how many there are.
@@ -216,7 +243,7 @@ class BlocksKernel:
 
     def length(self, form: str) -> int:
         """How many words of the record a word in this form takes."""
-        return {"same": 1, "moves": 1 + self.loops, "rest": 2, "first": 0}[form]
+        return {"moves": 1 + self.loops, "rest": 2}.get(form, 1)
 
 
-Signature = MapKernel | ReduceKernel | GemmKernel | LibraryKernel | ProductKernel | BlocksKernel
+Signature = GemmKernel | LibraryKernel | BlocksKernel | Part

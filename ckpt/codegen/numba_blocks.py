@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ckpt.codegen.kernels import BlocksKernel, ProductKernel
+from ckpt.codegen.kernels import BlocksKernel, ProductKernel, ReachKernel
 from ckpt.ir.types import DType
 
 
@@ -32,8 +32,10 @@ def _value(form: str, loop: int, words: Sequence[str]) -> str:
             return " + ".join([words[0], *(f"i{i} * {step}" for i, step in enumerate(words[1:]))])
         case "rest":
             return f"min({words[1]}, {words[0]} - i{loop} * {words[1]})"
+        case "once":
+            return f"({words[0]} if i{loop} == 0 else 0)"
         case _:
-            return f"int64(i{loop} != 0)"
+            return f"load_i64({words[0]})"
 
 
 def product_lines(part: ProductKernel) -> list[str]:
@@ -50,3 +52,33 @@ def product_lines(part: ProductKernel) -> list[str]:
 
 
 _SIZES = ("m", "n", "k", "ldc", "lda", "ldb")
+
+
+def reach_lines(part: ReachKernel) -> list[str]:
+    """The body of a search for the last column in use, as in `llvm_blocks`, byte by byte."""
+    kind = part.dtype.value
+    from_sums = [
+        "for row in range(record[4]):",
+        f"    above = load_{kind}(record[3] + {part.dtype.itemsize} * row) - fill",
+        f"    sure = sure and above >= {part.vanishing}",
+    ]
+    only_nothing = ["sure = sure and fill == -math.inf"]
+    return [
+        f"fill = load_{kind}(record[2])",
+        "columns, best = record[5], 0",
+        "sure = record[7] == 1 and columns >= 8",
+        *(from_sums if part.from_sums else only_nothing),
+        "if sure:",
+        "    for row in range(record[4]):",
+        "        at, end, some = record[1] + row * record[6], columns, False",
+        "        for i in range(columns):",
+        "            some = some or load_bool(at + i)",
+        "        sure = sure and some",
+        "        empty = True",
+        "        while empty and end - 8 >= best:",
+        "            for i in range(end - 8, end):",
+        "                empty = empty and not load_bool(at + i)",
+        "            end -= 8 if empty else 0",
+        "        best = max(best, end)",
+        "store_i64(record[0], int64(best if sure else columns))",
+    ]

@@ -18,10 +18,11 @@ from ckpt.codegen.kernels import (
     LibraryKernel,
     MapKernel,
     ProductKernel,
+    ReachKernel,
     ReduceKernel,
     Signature,
 )
-from ckpt.codegen.numba_blocks import blocks_source, product_lines
+from ckpt.codegen.numba_blocks import blocks_source, product_lines, reach_lines
 from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
 from ckpt.cost.reduction import LANES
 from ckpt.errors import CodegenError
@@ -150,6 +151,8 @@ def source_of(kernel: Signature, name: str) -> str:
             _library(s, kernel)
         case ProductKernel():
             s.lines += [f"    {line}" for line in product_lines(kernel)]
+        case ReachKernel():
+            s.lines += [f"    {line}" for line in reach_lines(kernel)]
     return "\n".join([f"def {name}(record):", *s.lines]) + "\n"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import prod
 
 from ckpt.cost.contraction import Axes, Operand
-from ckpt.ir.kernel import Blocks, Multiply, Tile
+from ckpt.ir.kernel import REACH, Blocks, Multiply, Tile
 from ckpt.ir.layout import Layout
 from ckpt.ir.types import DType, Type
 
@@ -54,6 +54,6 @@ def _is_matrix(tile: Tile, kernel: Blocks, t: Type, layout: Layout) -> bool:
     kept = [
         Axes((t.shape[axis],), (layout.strides[axis],))
         for axis, loop in enumerate(tile.along)
-        if loop is None or kernel.turns[loop][1]
+        if loop is None or loop == REACH or kernel.turns[loop][1]
     ]
     return Operand(none, *kept).matrix() is not None

@@ -97,14 +97,18 @@ class Library:
     scratch_bytes: int = 0
 
 
+REACH = -1
+"""In place of a loop: of an axis only as many elements as `Reach` counted are in use."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
     """The part of an array that one turn of the loops of `Blocks` works on.
 
     Attributes:
         array: operands, then results, then scratch arrays are numbered from 0.
-        along: per axis of the array, the loop that moves along it, or None where it is whole. An
-            axis of length one is repeated. Scratch is not moved: there a loop says how many
+        along: per axis of the array, the loop that moves along it, None where it is whole, or
+            `REACH`. An axis of length one is repeated. Scratch is not moved: there a loop says how many
             elements of the axis are in use.
     """
 
@@ -119,7 +123,6 @@ class Multiply:
     Attributes:
         swapped: whether the axes of left, and of right, stand the other way round.
         adds: added to what `out` holds.
-        adds_after: a loop whose first turn overwrites `out`; later ones add to it.
     """
 
     out: Tile
@@ -127,7 +130,37 @@ class Multiply:
     right: Tile
     swapped: tuple[bool, bool] = (False, False)
     adds: bool = False
-    adds_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Zeros in a tile of two axes, in the first turn of a loop."""
+
+    out: Tile
+    loop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Count the columns of a mask up to the last in use: beyond, every row is false.
+
+    All are in use if one of the rows is false everywhere, or if what stands in place of false
+    could still count: if its exponential, taken from `log_sum`, does not vanish. Without
+    `log_sum` only -inf vanishes.
+
+    Attributes:
+        cell: scratch of one i64, for the count.
+        mask: booleans of two axes.
+        fill: the scalar that stands in their place where they are false.
+        log_sum: one element a row.
+        columns: how many there are.
+    """
+
+    cell: Tile
+    mask: Tile
+    fill: Tile
+    log_sum: Tile | None
+    columns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +202,7 @@ class Blocks:
 
     turns: tuple[tuple[int, int], ...]
     scratch: tuple[tuple[Axes, str], ...]
-    steps: tuple[Multiply | Apply | Combine, ...]
+    steps: tuple[Multiply | Clear | Reach | Apply | Combine, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ckpt.ir.kernel import Apply, Axes, Blocks, Combine, Expression, Multiply, Step, Tile
-from ckpt.ir.types import Type
+from ckpt.ir.kernel import (
+    REACH,
+    Apply,
+    Axes,
+    Blocks,
+    Clear,
+    Combine,
+    Expression,
+    Multiply,
+    Reach,
+    Step,
+    Tile,
+)
+from ckpt.ir.types import DType, Type
 
 _TILE_SCORES = 1 << 14
 _MOST_ROWS, _FEWEST_ROWS = 64, 16
@@ -53,17 +65,27 @@ class AttentionBlocks:
         """
         q, k = ins[:2]
         *batch, n, _ = q.shape
-        m, self.dtype = k.shape[-2], q.dtype.value
+        self.m, self.dtype = k.shape[-2], q.dtype.value
         self.operands = operands
         self.row_loop = len(batch)
         self.batch = tuple(range(len(batch)))
-        block = block_rows(n, m)
+        block = block_rows(n, self.m)
         self.turns = (*((size, 0) for size in batch), (n, block))
-        self.scratch = (*(((block, m), self.dtype),) * n_squares, *(((block,), self.dtype),) * 2)
-        self.steps: list[Multiply | Apply | Combine] = []
+        self.scratch = (
+            *(((block, self.m), self.dtype),) * n_squares,
+            *(((block,), self.dtype),) * 2,
+        )
+        self.steps: list[Multiply | Clear | Reach | Apply | Combine] = []
+        # what the rows of the mask hide is not looked at
+        self.across = None if operands.mask is None else REACH
+        cell = () if operands.mask is None else (((1,), DType.I64.value),)
+        self.scratch = (*self.scratch, *cell)
         first = len(ins) + n_outs
-        self.squares = tuple(Tile(first + i, (self.row_loop, None)) for i in range(n_squares))
+        self.squares = tuple(
+            Tile(first + i, (self.row_loop, self.across)) for i in range(n_squares)
+        )
         self.columns = tuple(Tile(first + n_squares + i, (self.row_loop,)) for i in range(2))
+        self.cell = Tile(first + n_squares + 2, (None,))
 
     def kernel(self) -> Blocks:
         """The collected steps."""
@@ -74,8 +96,12 @@ class AttentionBlocks:
         return Tile(array, (*self.batch, self.row_loop, None))
 
     def whole(self, array: int) -> Tile:
-        """All rows of an array `[*b,m,x]`."""
-        return Tile(array, (*self.batch, None, None))
+        """All rows of an array `[*b,m,x]` that are in use."""
+        return Tile(array, (*self.batch, self.across, None))
+
+    def beside(self, array: int) -> Tile:
+        """The part of an array `[*b,n,m]` that belongs to the block."""
+        return Tile(array, (*self.batch, self.row_loop, self.across))
 
     def column(self, array: int) -> Tile:
         """The block's elements of an array `[*b,n]`."""
@@ -89,11 +115,13 @@ class AttentionBlocks:
         *,
         turned: tuple[bool, bool] = (False, False),
         adds: bool = False,
-        sums: bool = False,
     ) -> None:
-        """A product; `sums` adds up over the blocks of rows."""
-        after = self.row_loop if sums else None
-        self.steps.append(Multiply(out, left, right, turned, adds, after))
+        """A product."""
+        self.steps.append(Multiply(out, left, right, turned, adds))
+
+    def clear(self, array: int) -> None:
+        """Zeros in an array `[*b,m,x]`, before the first block of rows."""
+        self.steps.append(Clear(Tile(array, (*self.batch, None, None)), self.row_loop))
 
     def apply(self, out: Tile, steps: "Element") -> None:
         """A map over a tile."""
@@ -107,9 +135,9 @@ class AttentionBlocks:
         """What the products q kᵀ in a square become before they are exponents."""
         at = self.operands
         ins = [(square, _WHOLE), (Tile(3, ()), _SCALAR)]
-        ins += [(self.rows(at.bias), _WHOLE)] if at.bias is not None else []
+        ins += [(self.beside(at.bias), _WHOLE)] if at.bias is not None else []
         if at.mask is not None:
-            ins += [(self.rows(at.mask), _WHOLE), (Tile(at.mask + 1, ()), _SCALAR)]
+            ins += [(self.beside(at.mask), _WHOLE), (Tile(at.mask + 1, ()), _SCALAR)]
         element = Element(self.dtype, *ins, *more)
         made, following = element.emit("mul", 0, 1), 2
         if at.bias is not None:
@@ -118,9 +146,19 @@ class AttentionBlocks:
             element.emit("where", following, made, following + 1)
         return element
 
+    def count(self) -> None:
+        """Find out which columns the mask hides from all rows of the block."""
+        at = self.operands
+        if at.mask is None:
+            return
+        mask = Tile(at.mask, (*self.batch, self.row_loop, None))
+        log_sum = None if at.log_sum is None else self.column(at.log_sum)
+        self.steps.append(Reach(self.cell, mask, Tile(at.mask + 1, ()), log_sum, self.m))
+
     def probabilities(self, square: Tile) -> None:
         """Fill a square with exp(scores - log_sum)."""
         assert self.operands.log_sum is not None
+        self.count()
         self.multiply(square, self.rows(0), self.whole(1), turned=(False, True))
         element = self.scores(square, (self.column(self.operands.log_sum), _ROW))
         element.emit("sub", element.last, len(element.tiles) - 1)
@@ -135,7 +173,7 @@ class AttentionBlocks:
     def mask(self) -> list[tuple[Tile, Axes]]:
         """The mask as an operand of an element, if there is one."""
         at = self.operands.mask
-        return [] if at is None else [(self.rows(at), _WHOLE)]
+        return [] if at is None else [(self.beside(at), _WHOLE)]
 
 
 class Element:
@@ -167,6 +205,7 @@ def forward(ins: Sequence[Type], operands: Operands) -> Blocks:
     b = AttentionBlocks(ins, 2, operands, 1)
     out, log_sum = len(ins), len(ins) + 1
     (square,), (top, total) = b.squares, b.columns
+    b.count()
     b.multiply(square, b.rows(0), b.whole(1), turned=(False, True))
     b.combine(top, "max", b.scores(square))
     exponents = b.scores(square, (top, _ROW))
@@ -209,8 +248,10 @@ def pull(ins: Sequence[Type], operands: Operands, first: int) -> Blocks:
     ct_q, ct_k, ct_v = range(len(ins), len(ins) + 3)
     ct_moved, ct_row = first, first + 1
     p, ds = b.squares
+    b.clear(ct_k)
+    b.clear(ct_v)
     b.probabilities(p)
-    b.multiply(b.whole(ct_v), p, b.rows(ct_moved), turned=(True, False), sums=True)
+    b.multiply(b.whole(ct_v), p, b.rows(ct_moved), turned=(True, False), adds=True)
     b.multiply(ds, b.rows(ct_moved), b.whole(2), turned=(False, True))
     weighted = Element(
         b.dtype,
@@ -221,5 +262,5 @@ def pull(ins: Sequence[Type], operands: Operands, first: int) -> Blocks:
     b.gated(weighted, weighted.last, 4)
     b.apply(ds, weighted)
     b.multiply(b.rows(ct_q), ds, b.whole(1))
-    b.multiply(b.whole(ct_k), ds, b.rows(0), turned=(True, False), sums=True)
+    b.multiply(b.whole(ct_k), ds, b.rows(0), turned=(True, False), adds=True)
     return b.kernel()
