@@ -9,8 +9,10 @@ from ckpt.ir.types import DType
 def blocks_source(kernel: BlocksKernel, name: str) -> list[str]:
     """The lines of the function that runs the loops; the parts are functions of their names."""
     lines = [f"def {name}(record):"]
-    for loop in range(kernel.loops):
-        lines.append(f"{'    ' * (loop + 1)}for i{loop} in range(record[{loop}]):")
+    lines += [
+        f"{'    ' * (loop + 1)}for i{loop} in range(record[{loop}]):"
+        for loop in range(kernel.loops)
+    ]
     at = kernel.loops
     for part, forms in kernel.parts:
         words: list[str] = []

@@ -108,8 +108,8 @@ class Tile:
     Attributes:
         array: operands, then results, then scratch arrays are numbered from 0.
         along: per axis of the array, the loop that moves along it, None where it is whole, or
-            `REACH`. An axis of length one is repeated. Scratch is not moved: there a loop says how many
-            elements of the axis are in use.
+            `REACH`. An axis of length one is repeated. Scratch is not moved: there a loop says
+            how many elements of the axis are in use.
     """
 
     array: int

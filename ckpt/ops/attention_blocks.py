@@ -18,22 +18,27 @@ from ckpt.ir.kernel import (
 )
 from ckpt.ir.types import DType, Type
 
-_TILE_SCORES = 1 << 14
-_MOST_ROWS, _FEWEST_ROWS = 64, 16
+_TILE_SCORES = 1 << 15
+_MOST_ROWS, _MOST_MASKED_ROWS, _FEWEST_ROWS = 64, 32, 16
 
 _WHOLE: Axes = (0, 1)
 _ROW: Axes = (0,)
 _SCALAR: Axes = ()
 
 
-def block_rows(n: int, m: int) -> int:
+def block_rows(n: int, m: int, *, masked: bool) -> int:
     """Rows of scores that stand in memory together, of n in all, each of m elements.
 
-    >>> block_rows(1024, 256), block_rows(1024, 4096), block_rows(10, 256)
-    (64, 16, 10)
+    Fewer rows are slower to multiply, and leave out more of what a mask hides.
+
+    >>> block_rows(1024, 256, masked=False), block_rows(1024, 256, masked=True)
+    (64, 32)
+    >>> block_rows(1024, 4096, masked=False), block_rows(10, 256, masked=False)
+    (16, 10)
     """
     fit = _TILE_SCORES // m // _FEWEST_ROWS * _FEWEST_ROWS
-    return min(n, max(_FEWEST_ROWS, min(_MOST_ROWS, fit)))
+    most = _MOST_MASKED_ROWS if masked else _MOST_ROWS
+    return min(n, max(_FEWEST_ROWS, min(most, fit)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class AttentionBlocks:
         self.operands = operands
         self.row_loop = len(batch)
         self.batch = tuple(range(len(batch)))
-        block = block_rows(n, self.m)
+        block = block_rows(n, self.m, masked=operands.mask is not None)
         self.turns = (*((size, 0) for size in batch), (n, block))
         self.scratch = (
             *(((block, self.m), self.dtype),) * n_squares,

@@ -240,13 +240,10 @@ def _product(
                 label_of[axis] = rest.pop(0)
         whole = tuple(label_of[a] for a in range(operand.type.ndim))
         sides.append(Seen(operand, whole))
-    for query, key in (sides, sides[::-1]):
-        if set(query.labels) == {*shared, row, _DEPTH} and set(key.labels) == {
-            *shared,
-            column,
-            _DEPTH,
-        }:
-            query, key = _unscaled(sight, query, factors), _unscaled(sight, key, factors)
+    queries, keys = {*shared, row, _DEPTH}, {*shared, column, _DEPTH}
+    for one, other in (sides, sides[::-1]):
+        if set(one.labels) == queries and set(other.labels) == keys:
+            query, key = _unscaled(sight, one, factors), _unscaled(sight, other, factors)
             return eqn, query, key, shared, tuple(factors)
     return None
 

@@ -24,7 +24,7 @@ class Sight:
         return seen.value, tuple(labels[a] if a >= 0 else None for a in seen.axes)
 
     def maker(self, x: Atom, name: str | None = None) -> Eqn | None:
-        """The let that makes a value, if it is of the op of this name; views are not looked through."""
+        """The let that makes a value, if it is of the op of this name; views are looked at."""
         eqn = self._maker.get(x) if isinstance(x, Var) else None
         return eqn if eqn is not None and name in (None, eqn.op.name) else None
 
