@@ -17,11 +17,21 @@ class Sight:
         self._maker = {v: eqn for eqn in program.eqns for v in eqn.outs}
 
     def behind(self, x: Atom, labels: Labels) -> tuple[Atom, Labels]:
-        """What stands behind views that only rearrange and repeat axes, with its labels."""
-        if not isinstance(x, Var):
+        """What stands behind views that only rearrange and repeat axes, with its labels.
+
+        A scalar beside arrays has none.
+        """
+        if not isinstance(x, Var) or not x.type.shape:
             return x, ()
         seen = self._seen[x]
-        return seen.value, tuple(labels[a] if a >= 0 else None for a in seen.axes)
+        found = [labels[a] if a >= 0 else None for a in seen.axes]
+        # which of several axes of length one is which, no view tells, and nothing depends on it
+        ones = [label for label, n in zip(labels, x.type.shape, strict=True) if n == 1]
+        lost = iter([label for label in ones if label is not None and label not in found])
+        for axis, label in enumerate(found):
+            if label is None:
+                found[axis] = next(lost, None)
+        return seen.value, tuple(found)
 
     def maker(self, x: Atom, name: str | None = None) -> Eqn | None:
         """The let that makes a value, if it is of the op of this name; views are looked at."""

@@ -135,9 +135,7 @@ def test_forward_rule_agrees_with_differences(sample):
             np.testing.assert_allclose(got, want, 1e-6, 1e-6)
 
 
-@pytest.mark.parametrize(
-    "sample", [s for s in F64 if s.op.name != "attention"], ids=name
-)
+@pytest.mark.parametrize("sample", [s for s in F64 if s.op.name != "attention"], ids=name)
 def test_reverse_rule_is_the_adjoint(rules, sample):
     rules.adjoint(sample)
 
