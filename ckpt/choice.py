@@ -31,6 +31,7 @@ from policies import (
     solve,
 )
 from policies.greedy import smallest_peak
+from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
 from policies.unheard import unheard
@@ -192,38 +193,43 @@ def pins_of(program: Program, stored: Mapping[Var, Stored]) -> dict[Var, Pin]:
 
 def decide(
     program: Program,
-    costs: CostModel,
-    budget: Budget | int | str | None = None,
+    problem: Problem,
     *,
     policy: str = "auto",
-    n_known: int | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Decision:
     """Ask a policy which lets to run, in what order and how often.
 
+    Args:
+        program: whose lets are the tasks of the problem.
+        problem: from `problem_of`, with its budget.
+        policy: its name.
+        limits: when to stop.
+        progress: is called with news.
+
     Raises:
         BudgetError: no plan fits; says the smallest budget known to work, and what is alive
             together at the tightest let, with source lines.
     """
-    problem = problem_of(program, costs, budget, n_known=n_known)
     try:
         return solve(problem, policy=policy, limits=limits or Limits(), progress=progress)
     except Infeasible as error:
-        least = leanest(problem, error.lower_bound_bytes, progress) if policy == "auto" else None
+        least = leanest(problem, progress) if policy == "auto" else None
         if least is not None and least.peak_bytes <= error.budget_bytes:
             return replace(least, budget_bytes=error.budget_bytes)
         raise budget_error(program, error, least) from error
 
 
-def leanest(
-    problem: Problem, lower_bound_bytes: int, progress: Progress | None = None
-) -> Decision | None:
+def leanest(problem: Problem, progress: Progress | None = None) -> Decision | None:
     """A plan of little memory, to say what budget would work: found by bisection, not proved.
 
     The same for every budget of one problem, so that the budget it names is sure to work.
     """
-    lowest, highest = lower_bound_bytes, smallest_peak(problem)
+    known = f"leanest, {problem.limit.reserve} bytes reserved"
+    if known in problem.cache:
+        return problem.cache[known]
+    lowest, highest = pebbling_floor(problem).bytes, smallest_peak(problem)
     found: Decision | None = None
     for policy, budget in (("greedy", highest), *[("auto", None)] * _PROBES):
         cap = (lowest + highest) // 2 if budget is None else budget
@@ -233,6 +239,7 @@ def leanest(
             highest = min(highest, found.peak_bytes)
         except Infeasible:
             lowest = cap
+    problem.cache[known] = found
     return found
 
 

@@ -14,6 +14,7 @@ from ckpt.choice import (
     Budget,
     Decision,
     Limits,
+    Problem,
     Progress,
     Status,
     choices_of,
@@ -234,20 +235,19 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
     budget, placed_over = options.budget, None
     uncapped = budget == Budget(reserve=budget.reserve)
     bound = None  # of the budget that was asked for: what less memory costs proves nothing about it
+    problem = problem_of(joint.program, costs, budget, n_known=joint.n_known)
     for _ in range(_FRAGMENTATION_TRIES):
         try:
             decision = decide(
                 joint.program,
-                costs,
-                budget,
+                problem.with_budget(budget),
                 policy=options.policy,
-                n_known=joint.n_known,
                 limits=options.limits,
                 progress=options.progress,
             )
         except BudgetError as error:
             if placed_over is None:
-                return _leanest(traced, joint, options, costs, error)
+                return _leanest(traced, joint, options, problem, error)
             break
         cap = placed_over.budget_bytes if placed_over else decision.budget_bytes
         cap = None if uncapped else cap
@@ -287,26 +287,25 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
         lower_bound_bytes=placed_over.error.lower_bound_bytes,
         witness=placed_over.error.witness,
     )
-    return _leanest(traced, joint, options, costs, told)
+    return _leanest(traced, joint, options, problem, told)
 
 
 def _leanest(
-    traced: Traced, joint: Joint, options: Options, costs: CostModel, error: BudgetError
+    traced: Traced, joint: Joint, options: Options, problem: Problem, error: BudgetError
 ) -> Compiled:
     """The plan of least memory that is known, if it fits; it is the same for every budget.
 
     Raises:
         BudgetError: it does not; names what it takes, fragmentation included.
     """
-    problem = problem_of(joint.program, costs, options.budget, n_known=joint.n_known)
-    decision = leanest(problem, problem.fixed_bytes, options.progress)
-    if decision is None or options.policy != "auto":
+    decision = leanest(problem, options.progress) if options.policy == "auto" else None
+    if decision is None:
         raise error
     cap = options.budget.resolve(problem)
     plan = place(
         joint.program,
         running_order(decision),
-        costs=costs,
+        costs=CostModel(options.device),
         decision=Decided("auto", Status.FEASIBLE.value, peak_bytes=decision.peak_bytes),
         choices=choices_of(joint.program, decision, joint.n_known),
         reserve_bytes=options.budget.reserve,

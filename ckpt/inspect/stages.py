@@ -8,7 +8,7 @@ from ckpt.ad.unzip import partial_eval
 from ckpt.api.derivatives import chooser
 from ckpt.api.derive import prepared, pullback_of, tangent_halves
 from ckpt.api.step import Options
-from ckpt.choice import decide
+from ckpt.choice import decide, problem_of
 from ckpt.codegen.build import kernel_text
 from ckpt.codegen.table import table_of
 from ckpt.cost.model import CostModel
@@ -73,12 +73,11 @@ def _decided(subject: Subject, options: Options) -> Halves:
     """The halves that a user would hold: unzipped by the choices of a policy."""
     program = subject.traced.program
     joint = pullback_of(program, _wrt(subject), _outs(subject), patterns=subject.patterns)
+    costs = CostModel(options.device)
     decision = decide(
         joint.program,
-        CostModel(options.device),
-        options.budget,
+        problem_of(joint.program, costs, options.budget, n_known=joint.n_known),
         policy=options.policy,
-        n_known=joint.n_known,
         limits=options.limits,
         progress=options.progress,
     )

@@ -280,7 +280,8 @@ class _Parser:
             if t is not None and t != found:
                 raise self._error(f"{hint} is declared {t}, but {op.name} gives {found}", where)
         outs = tuple(
-            self._bind(names, hint, t, where) for (hint, _), t in zip(targets, types, strict=True)
+            self._bind(names, hint, t, where)
+            for (hint, _), t in zip(targets, types, strict=True)
         )
         return Eqn(outs, op, tuple(ins))
 

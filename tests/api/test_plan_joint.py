@@ -47,9 +47,9 @@ def fragmented(monkeypatch):
                 raise BudgetError("too much", min_bytes=budget_bytes + 100, lower_bound_bytes=7)
             return made
 
-        def decided(program, costs, budget, **kwargs):
-            budgets.append(budget.bytes)
-            return decide(program, costs, budget, **kwargs)
+        def decided(program, problem, **kwargs):
+            budgets.append(problem.limit.bytes)
+            return decide(program, problem, **kwargs)
 
         monkeypatch.setattr(step, "place", placed)
         monkeypatch.setattr(step, "decide", decided)
