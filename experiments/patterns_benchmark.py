@@ -1,4 +1,4 @@
-"""What patterns bring: one gradient step of models with attention, with blocked kernels and without.
+"""What patterns bring: one gradient step with blocked kernels for attention and without.
 
     python -m experiments.patterns_benchmark [CONFIG...]
 

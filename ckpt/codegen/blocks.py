@@ -1,9 +1,10 @@
 """A blocked let as one call: tiles become addresses that move, and sizes that shrink at the end."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckpt.codegen.kernels import (
+    HOW_TO_CUT,
     BlocksKernel,
     MapKernel,
     Part,
@@ -63,15 +64,19 @@ class _Part:
         return tuple(strides)
 
 
-def blocks_call(kernel: Blocks, arrays: Sequence[Placed], first_scratch: int) -> Call:
+def blocks_call(
+    kernel: Blocks, arrays: Sequence[Placed], first_scratch: int, part_bytes: int
+) -> Call:
     """The call of a blocked kernel.
 
     Args:
         kernel: what it does.
         arrays: operands, results, scratch.
         first_scratch: the number of the first scratch array.
+        part_bytes: of scratch, if the call is cut.
     """
-    words: list[Word] = [-(-length // (block or 1)) for length, block in kernel.turns]
+    words: list[Word] = [*kernel.cut, part_bytes]
+    words += [-(-length // (block or 1)) for length, block in kernel.turns]
     parts: list[tuple[Part, tuple[tuple[str, int], ...]]] = []
     lowering = _Lowering(kernel, arrays, first_scratch)
     for step in kernel.steps:
@@ -196,3 +201,40 @@ class _Lowering:
 
 def _same(word: Word) -> _Word:
     return _Word(_SAME, (word,))
+
+
+def parts_of(call: Call) -> list[Call]:
+    """The calls into which a call of a blocked kernel may be cut, to run at the same time.
+
+    Each does some turns of one loop, with scratch of its own. How it is cut follows from shapes.
+    """
+    kernel = call.kernel
+    assert isinstance(kernel, BlocksKernel)
+    loop, n_parts, part_bytes = (w for w in call.words[:HOW_TO_CUT] if isinstance(w, int))
+    turns = call.words[HOW_TO_CUT + loop]
+    assert isinstance(turns, int)
+    bounds = [turns * i // n_parts for i in range(n_parts + 1)]
+    return [
+        Call(kernel, _cut(call, loop, bounds[i : i + 2], i * part_bytes)) for i in range(n_parts)
+    ]
+
+
+def _cut(call: Call, loop: int, bounds: Sequence[int], scratch: int) -> tuple[Word, ...]:
+    """The words of one part: some turns of a loop, with scratch so many bytes further on."""
+    kernel = call.kernel
+    assert isinstance(kernel, BlocksKernel)
+    part_bytes = call.words[2]
+    assert isinstance(part_bytes, int)
+    words = list(call.words)
+    words[HOW_TO_CUT + loop] = bounds[1] - bounds[0]
+    at = HOW_TO_CUT + kernel.loops
+    for form, _ in (form for _, forms in kernel.parts for form in forms):
+        word = words[at]
+        if isinstance(word, Address):
+            step = words[at + 1 + loop] if form == "moves" else 0
+            assert isinstance(step, int)
+            own = word.kind == "scratch" and word.offset < part_bytes
+            further = bounds[0] * step + (scratch if own else 0)
+            words[at] = replace(word, offset=word.offset + further)
+        at += kernel.length(form)
+    return tuple(words)

@@ -244,7 +244,7 @@ def _blocks(
     for (shape, dtype), at in zip(kernel.scratch, places.scratch, strict=True):
         arrays.append(Placed.contiguous(Address("scratch", 0, at), Type(shape, DType(dtype))))
     first_scratch = len(types) + len(outs)
-    return [*calls, blocks_call(kernel, arrays, first_scratch)]
+    return [*calls, blocks_call(kernel, arrays, first_scratch, places.part_bytes)]
 
 
 def _library(

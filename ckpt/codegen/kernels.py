@@ -207,12 +207,17 @@ Part = MapKernel | ReduceKernel | ProductKernel | ReachKernel
 """What a blocked kernel calls."""
 
 
+HOW_TO_CUT = 3
+"""Words at the start of the record of a blocked kernel that only `blocks.parts_of` reads."""
+
+
 @dataclass(frozen=True, slots=True)
 class BlocksKernel:
     """Loops around other kernels, whose records are made anew in every turn.
 
-    Record: the number of turns of each loop; then the words of each part, one after another, each
-    in one of these forms.
+    Record: how the call may be cut (a loop, the number of parts, bytes of scratch of each); the
+    number of turns of each loop; the words of each part, one after another, each in one of these
+    forms.
 
         same   itself
         moves  an address; how far it moves with each turn of each loop, in bytes

@@ -4,7 +4,14 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from math import inf
 
-from ckpt.codegen.kernels import BlocksKernel, MapKernel, Part, ProductKernel, ReachKernel
+from ckpt.codegen.kernels import (
+    HOW_TO_CUT,
+    BlocksKernel,
+    MapKernel,
+    Part,
+    ProductKernel,
+    ReachKernel,
+)
 from ckpt.codegen.llvm import TYPES, LlvmScalars, Writer
 from ckpt.codegen.llvm_loops import map_ir, reduce_ir
 from ckpt.ir.types import DType
@@ -30,8 +37,8 @@ def part_ir(part: Part) -> str:
 
 def _loops(kernel: BlocksKernel) -> str:
     w = Writer(kernel.name)
-    counts = [w.word(i) for i in range(kernel.loops)]
-    at = kernel.loops
+    counts = [w.word(HOW_TO_CUT + i) for i in range(kernel.loops)]
+    at = HOW_TO_CUT + kernel.loops
     records: list[str] = []
     later: list[list[tuple[int, str, int, list[str]]]] = []  # place, form, loop, words
     for part, forms in kernel.parts:

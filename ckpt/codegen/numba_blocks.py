@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ckpt.codegen.kernels import BlocksKernel, ProductKernel, ReachKernel
+from ckpt.codegen.kernels import HOW_TO_CUT, BlocksKernel, ProductKernel, ReachKernel
 from ckpt.ir.types import DType
 
 
@@ -10,10 +10,10 @@ def blocks_source(kernel: BlocksKernel, name: str) -> list[str]:
     """The lines of the function that runs the loops; the parts are functions of their names."""
     lines = [f"def {name}(record):"]
     lines += [
-        f"{'    ' * (loop + 1)}for i{loop} in range(record[{loop}]):"
+        f"{'    ' * (loop + 1)}for i{loop} in range(record[{HOW_TO_CUT + loop}]):"
         for loop in range(kernel.loops)
     ]
-    at = kernel.loops
+    at = HOW_TO_CUT + kernel.loops
     for part, forms in kernel.parts:
         words: list[str] = []
         for form, loop in forms:

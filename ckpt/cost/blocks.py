@@ -17,12 +17,14 @@ class Places:
     """Bytes from the start of the scratch memory of one let.
 
     Attributes:
-        scratch: of each scratch array.
+        scratch: of each scratch array of the first part.
+        part_bytes: from there to those of the next part.
         packed: of each operand that BLAS cannot read where it stands: it is copied once.
         nbytes: of all of it.
     """
 
     scratch: tuple[int, ...]
+    part_bytes: int
     packed: dict[int, int]
     nbytes: int
 
@@ -38,6 +40,8 @@ def places_of(kernel: Blocks, types: Sequence[Type], layouts: Sequence[Layout]) 
         return at
 
     scratch = tuple(place(prod(shape) * DType(t).itemsize) for shape, t in kernel.scratch)
+    part_bytes = -(-used // _ALIGNMENT) * _ALIGNMENT
+    used = part_bytes * kernel.cut[1]
     packed: dict[int, int] = {}
     for step in kernel.steps:
         for tile in (step.left, step.right) if isinstance(step, Multiply) else ():
@@ -45,7 +49,7 @@ def places_of(kernel: Blocks, types: Sequence[Type], layouts: Sequence[Layout]) 
             readable = number >= len(types) or number in packed
             if not readable and not _is_matrix(tile, kernel, types[number], layouts[number]):
                 packed[number] = place(types[number].nbytes)
-    return Places(scratch, packed, used)
+    return Places(scratch, part_bytes, packed, used)
 
 
 def _is_matrix(tile: Tile, kernel: Blocks, t: Type, layout: Layout) -> bool:

@@ -198,11 +198,14 @@ class Blocks:
             step 0 a loop goes one by one and takes its axis away from tiles.
         scratch: shape and dtype of arrays that hold what one turn needs.
         steps: what a turn does, in order.
+        cut: a loop that may be cut into parts that run at the same time, and into how many; each
+            part has scratch of its own.
     """
 
     turns: tuple[tuple[int, int], ...]
     scratch: tuple[tuple[Axes, str], ...]
     steps: tuple[Multiply | Clear | Reach | Apply | Combine, ...]
+    cut: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)

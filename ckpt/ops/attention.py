@@ -118,12 +118,13 @@ class _Attention(Pattern):
         q, k, v = ins[:3]
         over_d, over_e = self.products()
         per_score = 2.0 * (over_d * q.shape[-1] + over_e * v.shape[-1]) + FLOPS["exp"] + _STEPS
-        scratch = sum(prod(shape) * DType(t).itemsize for shape, t in self.lower(*ins).scratch)
+        kernel = self.lower(*ins)
+        scratch = sum(prod(shape) * DType(t).itemsize for shape, t in kernel.scratch)
         return Cost(
             per_score * prod(_scores(q, k)),
             sum(t.nbytes for t in ins),
             sum(t.nbytes for t in self.type(*ins)),
-            scratch,
+            scratch * kernel.cut[1],
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from ckpt.ir.kernel import (
     REACH,
@@ -20,6 +21,9 @@ from ckpt.ir.types import DType, Type
 
 _TILE_SCORES = 1 << 15
 _MOST_ROWS, _MOST_MASKED_ROWS, _FEWEST_ROWS = 64, 32, 16
+
+_MOST_PARTS = 8
+"""Of one let, to run at the same time."""
 
 _WHOLE: Axes = (0, 1)
 _ROW: Axes = (0,)
@@ -72,6 +76,7 @@ class AttentionBlocks:
         *batch, n, _ = q.shape
         self.m, self.dtype = k.shape[-2], q.dtype.value
         self.operands = operands
+        self.read = sum(t.size for t in ins[:3])
         self.row_loop = len(batch)
         self.batch = tuple(range(len(batch)))
         block = block_rows(n, self.m, masked=operands.mask is not None)
@@ -94,7 +99,17 @@ class AttentionBlocks:
 
     def kernel(self) -> Blocks:
         """The collected steps."""
-        return Blocks(self.turns, self.scratch, tuple(self.steps))
+        return Blocks(self.turns, self.scratch, tuple(self.steps), self._cut())
+
+    def _cut(self) -> tuple[int, int]:
+        """Along the batch, into parts whose scratch is little beside what is read."""
+        batch = [length for length, _ in self.turns[: self.row_loop]]
+        if not batch:
+            return 0, 1
+        enough = (i for i, length in enumerate(batch) if length >= _MOST_PARTS)
+        loop = next(enough, batch.index(max(batch)))
+        own = sum(prod(shape) for shape, _ in self.scratch)
+        return loop, max(1, min(_MOST_PARTS, batch[loop], self.read // (2 * own)))
 
     def rows(self, array: int) -> Tile:
         """The block's rows of an array `[*b,n,x]`."""

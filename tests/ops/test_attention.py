@@ -8,8 +8,11 @@ import pytest
 from ckpt.ad.forward import jvp
 from ckpt.ad.transpose import transpose
 from ckpt.ad.unzip import unzip
+from ckpt.codegen import table
+from ckpt.codegen.blocks import parts_of
 from ckpt.ir.build import Builder
 from ckpt.ir.check import check
+from ckpt.ir.inline import inline
 from ckpt.ir.interpret import interpret
 from ckpt.ir.op import OPS
 from ckpt.ir.types import DType, Type
@@ -149,8 +152,6 @@ def test_second_derivatives_agree_with_differences(sample):
     b = Builder("pullback")
     ins = [b.input(v.type.plain(), v.name) for v in program.ins]
     cts = [b.input(v.type) for v in program.outs]
-    from ckpt.ir.inline import inline
-
     residuals = inline(b, halves.early, ins)[len(program.outs) :]
     back = b.build(inline(b, forget(transpose(halves.late)), [*residuals, *cts]))
     assert "attention_cotangent" in {e.op.name for e in back.eqns}
@@ -192,3 +193,31 @@ def test_scratch_is_small_and_counted():
         ins += [Type((1, 4096, 4096), DType.BOOL), Type((), DType.F32)] if masked else []
         cost = op.cost(*ins, *op.moving(q, q, q))
         assert 0 < cost.scratch_bytes < 3 * 16 * 4096 * 4
+        # each part has its own, but all together stay below what is read
+        wide = [t.reshaped((64, *t.shape[1:])) if t.shape[:1] == (2,) else t for t in ins]
+        whole = op.cost(*wide, *op.moving(*wide[:3]))
+        assert cost.scratch_bytes < whole.scratch_bytes < whole.read_bytes / 2
+
+
+@pytest.mark.parametrize("op_name", NAMES)
+def test_parts_of_a_call_do_what_the_call_does(op_name, monkeypatch):
+    """In any order, since each has results and scratch of its own."""
+    q, k, v = (Type((3, 10, *rest), DType.F32) for rest in ((40, 8), (48, 8), (48, 8)))
+    op = OPS[op_name](biased=False, masked=True)
+    ins = [q, k, v, Type((), DType.F32)]
+    ins += [q.reshaped(q.shape[:-1])] if op.has_log_sum() else []
+    ins += [Type((1, 10, 40, 48), DType.BOOL), Type((), DType.F32), *op.moving(q, k, v)]
+    args = operands(op, tuple(ins), -1e30)
+    program = own_outputs(program_of(op, ins))
+    whole = executable(program)(*args)
+    cut = table.calls_of
+
+    def in_parts(eqn, layouts):
+        calls = cut(eqn, layouts)
+        return [part for call in calls for part in reversed(parts_of(call))]
+
+    monkeypatch.setattr(table, "calls_of", in_parts)
+    run = executable(program)
+    assert len(run._table.which) > 1
+    for got, want in zip(run_guarded(run, args), whole, strict=True):
+        np.testing.assert_array_equal(got, want)
