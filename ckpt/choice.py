@@ -31,6 +31,7 @@ from policies import (
     solve,
 )
 from policies.greedy import smallest_peak
+from policies.loops.binomial import forward_steps
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
@@ -61,6 +62,7 @@ __all__ = [
     "fixed_bytes",
     "format_bytes",
     "format_seconds",
+    "forward_steps",
     "leanest",
     "names",
     "parse_bytes",

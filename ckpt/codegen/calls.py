@@ -7,12 +7,13 @@ from typing import Any
 from ckpt.codegen.blocks import Placed, blocks_call
 from ckpt.codegen.kernels import (
     ArrayShape,
+    DriverKernel,
     GemmKernel,
     LibraryKernel,
     MapKernel,
     ReduceKernel,
 )
-from ckpt.codegen.record import Address, Call, Word
+from ckpt.codegen.record import Address, Call, Frame, Word
 from ckpt.cost.blocks import places_of
 from ckpt.cost.contraction import Operand, Product, product, uses_blas
 from ckpt.cost.reduction import Walk, walk, walk_along
@@ -27,6 +28,7 @@ from ckpt.ir.kernel import (
     Expression,
     Library,
     Map,
+    Nested,
     NoKernel,
     Reduce,
 )
@@ -87,6 +89,8 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
             return _contract(kernel, outs[0], types, layouts, ins)
         case Library():
             return [_library(kernel, outs, types, ins)]
+        case Nested():
+            return [_nested(kernel, outs, types, ins)]
         case Blocks():
             return _blocks(kernel, outs, types, layouts, ins)
         case NoKernel():
@@ -272,6 +276,19 @@ def _library(
         form,
     )
     return Call(signature, (*words, *numbers))
+
+
+def _nested(
+    kernel: Nested, outs: Sequence[Type], types: Sequence[Type], ins: Sequence[_Array]
+) -> Call:
+    for t, x in zip(types, ins, strict=True):
+        if not Layout(0, x.strides).is_contiguous(t.shape):
+            raise CodegenError("a loop or branch takes contiguous operands: copy them first")
+    words: list[Word] = [len(kernel.programs)]
+    words += [Frame(program, n) for program, n in zip(kernel.programs, kernel.fixed, strict=True)]
+    words += [*kernel.numbers, *(x.address for x in ins)]
+    words += [Address("out", k) for k in range(len(outs))]
+    return Call(DriverKernel(kernel.driver), (*words, Address("scratch", 0)))
 
 
 def _split(params: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[int]]:

@@ -162,6 +162,22 @@ class LibraryKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class DriverKernel:
+    """A driver that runs programs by their tables; its record is described there.
+
+    Attributes:
+        driver: its name, and that of its file in `ckpt/codegen/drivers`.
+    """
+
+    driver: str
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return f"driver_{self.driver}"
+
+
+@dataclass(frozen=True, slots=True)
 class ProductKernel:
     """One matrix product by BLAS: `out = a b`, or `out += a b`.
 
@@ -251,4 +267,4 @@ class BlocksKernel:
         return {"moves": 1 + self.loops, "rest": 2}.get(form, 1)
 
 
-Signature = GemmKernel | LibraryKernel | BlocksKernel | Part
+Signature = GemmKernel | LibraryKernel | DriverKernel | BlocksKernel | Part

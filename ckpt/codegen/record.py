@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ckpt.codegen.kernels import Signature
+from ckpt.ir.program import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,20 @@ class Address:
     offset: int = 0
 
 
-Word = int | Address
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """The address of the table of a program that the call runs (`ckpt.codegen.drivers.frame`).
+
+    Attributes:
+        program: what runs.
+        fixed: how many of its inputs stay where they are from run to run.
+    """
+
+    program: Program
+    fixed: int
+
+
+Word = int | Address | Frame
 
 
 @dataclass(frozen=True, slots=True)

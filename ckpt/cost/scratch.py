@@ -2,7 +2,7 @@
 
 from ckpt.cost.blocks import places_of
 from ckpt.cost.contraction import product, uses_blas
-from ckpt.ir.kernel import Blocks, Contract, Library
+from ckpt.ir.kernel import Blocks, Contract, Library, Nested
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn, Var
 from ckpt.ir.storage import Stored
@@ -18,7 +18,7 @@ def scratch_bytes(eqn: Eqn, stored: dict[Var, Stored]) -> int:
     """
     types = [x.type for x in eqn.ins]
     kernel = eqn.op.lower(*types)
-    if isinstance(kernel, Library):
+    if isinstance(kernel, Library | Nested):
         return kernel.scratch_bytes
     if not isinstance(kernel, Contract | Blocks):
         return 0
