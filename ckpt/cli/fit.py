@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options, refuse_with_jax
+from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with_jax
 from ckpt.errors import BudgetError, CkptError
 from ckpt.inspect.largest import largest
 
@@ -83,7 +83,9 @@ def fit(
             nonlocal tried, refusal, refused
             said.task(f"{over} = {n * step}")
             tried += 1
-            subject = load(model, gradient=not no_grad, changes={over: n * step})
+            subject = load(
+                model, gradient=not no_grad, patterns=recognises(planning), changes={over: n * step}
+            )
             try:
                 plans[n] = subject.planned(how).plan
             except BudgetError as error:

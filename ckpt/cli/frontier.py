@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options, refuse_with_jax
+from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with_jax
 from ckpt.errors import CkptError
 
 
@@ -68,7 +68,7 @@ def frontier(
         told = options(planning, budget_of(None, reserve, None), said.step)
         asked = [budget_of(b, reserve, None) for b in listed(budgets)]
         others = NAMED if policies is None else listed(policies)
-        subject = load(model, gradient=not no_grad)
+        subject = load(model, gradient=not no_grad, patterns=recognises(planning))
         found = frontier_of(subject, told, asked, policies=others, n_points=points, task=said.task)
     if out:
         drawn = draw(found, told.policy)

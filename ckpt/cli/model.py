@@ -36,13 +36,20 @@ class ModelError(CkptError, ValueError):
     """MODEL cannot be used; the message says what to do."""
 
 
-def load(model: str, *, gradient: bool = True, changes: Mapping[str, int] | None = None) -> Subject:
+def load(
+    model: str,
+    *,
+    gradient: bool = True,
+    patterns: bool = True,
+    changes: Mapping[str, int] | None = None,
+) -> Subject:
     """Read and trace a model.
 
     Args:
         model: what the user wrote.
         gradient: whether to take the gradient of a function that returns a float scalar: by its
             first argument, or by every float input of a program.
+        patterns: whether lets are replaced by patterns with kernels of their own.
         changes: other values for keys of a configuration, or arguments for `example_inputs`.
 
     Raises:
@@ -51,7 +58,7 @@ def load(model: str, *, gradient: bool = True, changes: Mapping[str, int] | None
     """
     traced, argnums = _traced(model, changes or {})
     wanted = gradient and returns_scalar(traced)
-    return subject_of(model, traced, argnums if wanted else None)
+    return subject_of(model, traced, argnums if wanted else None, patterns=patterns)
 
 
 def _traced(model: str, changes: Mapping[str, int]) -> tuple[Traced, Sequence[int]]:

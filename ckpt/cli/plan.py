@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options, refuse_with_jax
+from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with_jax
 from ckpt.errors import CkptError
 
 
@@ -77,7 +77,7 @@ def plan(
     older = Plan.load(diff) if diff else None
     with news(f"tracing {model}") as said:
         told = options(planning, budget_of(budget, reserve, overhead), said.step)
-        subject = load(model, gradient=not no_grad)
+        subject = load(model, gradient=not no_grad, patterns=recognises(planning))
         said.task("planning")
         made = subject.planned(told).plan
     if out:

@@ -27,6 +27,7 @@ class Planning:
         work: how hard to search, in deterministic units; the policy's default without it.
         time_limit: stop searching after so many seconds; the answer then depends on the machine.
         fusion: inline elementwise work into the loops that read it; the bits are the same without.
+        patterns: blocked kernels for what is recognised, such as attention; bits differ without.
     """
 
     policy: str = "auto"
@@ -34,6 +35,7 @@ class Planning:
     work: int | None = None
     time_limit: Annotated[float | None, Parameter(name="--time-limit")] = None
     fusion: Annotated[bool, Parameter(negative="--no-fusion")] = True
+    patterns: Annotated[bool, Parameter(negative="--no-patterns")] = True
 
 
 def options(
@@ -81,3 +83,8 @@ def refuse_with_jax(**given: object) -> None:
     for name, value in given.items():
         if value:
             raise OptionError(f"--{name.replace('_', '-')} does not go together with --jax")
+
+
+def recognises(planning: Planning | None) -> bool:
+    """Whether patterns are put in place."""
+    return (planning or Planning()).patterns
