@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ckpt.api.step import Step
     from ckpt.choice import Budget, Choice, Decision, Limits
     from ckpt.codegen.executable import Executable
+    from ckpt.codegen.pool import set_threads, threads
     from ckpt.cost.device import Device
     from ckpt.errors import (
         ArgumentError,
@@ -69,6 +70,8 @@ _HOME = {
     "partial_eval": "ckpt.api.stage",
     "recompute": "ckpt.api.pins",
     "save": "ckpt.api.pins",
+    "set_threads": "ckpt.codegen.pool",
+    "threads": "ckpt.codegen.pool",
     "trace": "ckpt.frontends.numpy",
     "transpose": "ckpt.ad.transpose",
     "unzip": "ckpt.ad.unzip",
@@ -108,6 +111,8 @@ __all__ = [
     "partial_eval",
     "recompute",
     "save",
+    "set_threads",
+    "threads",
     "trace",
     "transpose",
     "unzip",

@@ -223,7 +223,7 @@ def _gemm(form: Product, out: Type, sides: Sequence[tuple[Address, Operand]]) ->
     nest = merge(batch_sizes, [of_out, left.batch.strides, right.batch.strides])
     # left rows are free axes: transposed if summed ones are far apart; right is asked for as k x n
     flags = (int(matrix_a[1]), int(not matrix_b[1]))
-    words: list[Word] = [Address("out", 0), a, b, *sizes, *flags, *nest.sizes]
+    words: list[Word] = [Address("out", 0), a, b, *sizes, form.n, *flags, *nest.sizes]
     words += [s for strides in nest.strides for s in strides]
     return Call(GemmKernel(out.dtype, nest.rank), tuple(words))
 

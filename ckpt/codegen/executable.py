@@ -15,7 +15,7 @@ import numpy as np
 
 from ckpt.codegen import arguments
 from ckpt.codegen.build import Progress, Route, build, kernel_text
-from ckpt.codegen.native import interpreter
+from ckpt.codegen.job import Job
 from ckpt.codegen.table import entries, table_of
 from ckpt.codegen.threads import one_thread
 from ckpt.ir.op import Array
@@ -81,11 +81,12 @@ class Executable:
         self.program = program
         self.plan = plan
         self.route: Route = route
-        self._table = table_of(program, plan)
-        self._compiled = build(self._table.kernels, route, progress)
-        self._run = interpreter()
-        self._words = self._table.words.copy()
-        self._entries = entries(self._table, [c.address for c in self._compiled], self._words)
+        self.table = table_of(program, plan)
+        self._compiled = build(self.table.kernels, route, progress)
+        self._words = self.table.words.copy()
+        functions = [c.address for c in self._compiled]
+        seconds = [plan.lets[step.let].seconds for step in plan.steps]
+        self._job = Job(self.table, functions, self._words, seconds)
         self._arena = _memory(plan.arena_bytes)
         self._lock = Lock()
         self._steps = 0
@@ -126,15 +127,21 @@ class Executable:
         return tuple(outs)
 
     def _step(self, ins: Sequence[Array], outs: Sequence[Array], arena: Array) -> None:
-        table = self._table
+        table = self.table
         places = [arena, table.constants, *ins, *outs]
         bases = np.array([a.ctypes.data for a in places], np.int64)
         began = perf_counter()
         self._words[table.patched] = table.words[table.patched] + bases[table.buffers]
         with one_thread():
-            self._run(self._entries.ctypes.data, len(self._entries))
+            self._job.run()
         self._seconds.append(perf_counter() - began)
         self._steps += 1
+
+    def records(self, bases: Sequence[int]) -> tuple[Array, Array]:
+        """Records of all calls, for buffers at these addresses, and per call kernel and record."""
+        words = self.table.words.copy()
+        words[self.table.patched] += np.array(bases, np.int64)[self.table.buffers]
+        return words, entries(self.table, [c.address for c in self._compiled], words)
 
     def measure(self, *arrays: Any) -> Stats:
         """Run two steps in poisoned memory, see which bytes of the arena they touch, and say so.
@@ -182,13 +189,13 @@ class Executable:
     def source(self) -> str:
         """The source of all kernels, each under its name."""
         return "\n".join(
-            f"; {kernel.name}\n{kernel_text(kernel, self.route)}" for kernel in self._table.kernels
+            f"; {kernel.name}\n{kernel_text(kernel, self.route)}" for kernel in self.table.kernels
         )
 
     @property
     def n_kernels(self) -> int:
         """How many distinct kernels it has."""
-        return len(self._table.kernels)
+        return len(self.table.kernels)
 
     def clone(self) -> "Executable":
         """The same program and plan with an arena of its own, to run beside this one."""

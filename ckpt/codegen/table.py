@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from ckpt.codegen.calls import Address, Call, calls_of
 from ckpt.codegen.kernels import Signature
+from ckpt.codegen.tiles import tiles_of
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Lit, Program, Var
 from ckpt.ir.storage import storage
@@ -27,6 +29,8 @@ class Table:
         kernels: the distinct kernels.
         which: per call, its kernel.
         starts: per call, the first word of its record.
+        positions: per call, the position of its step in the plan.
+        tasks: per task, its first call, one past its last, and how many tasks must be done before.
         words: all records, one after another; a word that is an address holds the bytes from the
             start of its buffer.
         patched: the words that are addresses.
@@ -37,6 +41,8 @@ class Table:
     kernels: tuple[Signature, ...]
     which: Ints
     starts: Ints
+    positions: Ints
+    tasks: Ints
     words: Ints
     patched: Ints
     buffers: Ints
@@ -53,23 +59,28 @@ def table_of(program: Program, plan: Plan) -> Table:
         CodegenError: a let has no kernel.
     """
     stored = storage(program)
-    calls: dict[int, list[Call]] = {}
+    calls: dict[int, list[list[Call]]] = {}
     kernels: dict[Signature, int] = {}
     constants: dict[bytes, int] = {}
+    positions: list[int] = []
+    tasks = _Tasks()
     which: list[int] = []
     starts: list[int] = []
     words: list[int] = []
     patched: list[int] = []
     buffers: list[int] = []
-    for step in plan.steps:
+    for position, step in enumerate(plan.steps):
         eqn = program.eqns[step.let]
         if step.let not in calls:  # every run of a let makes the same calls
             layouts = [
                 stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
             ]
-            calls[step.let] = calls_of(eqn, layouts)
+            calls[step.let] = [tiles_of(call) for call in calls_of(eqn, layouts)]
         place = _placer(program, plan, step, constants)
-        for call in calls[step.let]:
+        for tiles in calls[step.let]:
+            tasks.add(len(tiles))
+            positions += [position] * len(tiles)
+        for call in chain.from_iterable(calls[step.let]):
             which.append(kernels.setdefault(call.kernel, len(kernels)))
             starts.append(len(words))
             for word in call.words:
@@ -84,11 +95,34 @@ def table_of(program: Program, plan: Plan) -> Table:
         kernels=tuple(kernels),
         which=np.array(which, np.int64),
         starts=np.array(starts, np.int64),
+        positions=np.array(positions, np.int64),
+        tasks=np.array(tasks.tasks, np.int64).reshape(-1, 3),
         words=np.array(words, np.int64),
         patched=np.array(patched, np.int64),
         buffers=np.array(buffers, np.int64),
         constants=np.frombuffer(b"".join(constants) or bytes(8), np.int64).copy(),
     )
+
+
+class _Tasks:
+    """Calls grouped into tasks: tiles of one call side by side, other calls one after another."""
+
+    def __init__(self) -> None:
+        self.tasks: list[list[int]] = []
+        self._calls = 0
+        self._alone = False
+
+    def add(self, n_tiles: int) -> None:
+        """The next call."""
+        if n_tiles == 1 and self._alone:
+            self._calls += 1
+            self.tasks[-1][1] = self._calls
+            return
+        self._alone = n_tiles == 1
+        done = len(self.tasks)
+        for _ in range(n_tiles):
+            self.tasks.append([self._calls, self._calls + 1, done])
+            self._calls += 1
 
 
 def _placer(
