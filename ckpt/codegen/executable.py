@@ -4,6 +4,7 @@ import mmap
 import sys
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,7 +17,8 @@ import numpy as np
 from ckpt.codegen import arguments
 from ckpt.codegen.build import Progress, Route, build, kernel_text
 from ckpt.codegen.job import Job
-from ckpt.codegen.table import entries, table_of
+from ckpt.codegen.kernels import GemmKernel, LibraryKernel
+from ckpt.codegen.table import addresses, entries, table_of
 from ckpt.codegen.threads import one_thread
 from ckpt.ir.op import Array
 from ckpt.ir.program import Program
@@ -87,6 +89,11 @@ class Executable:
         functions = [c.address for c in self._compiled]
         seconds = [plan.lets[step.let].seconds for step in plan.steps]
         self._job = Job(self.table, functions, self._words, seconds)
+        self._calls_blas = any(
+            isinstance(k, GemmKernel | LibraryKernel) for k in self.table.kernels
+        )
+        self._addresses = addresses(self.table)
+        self._bases: list[int | None] = [None] * len(self._addresses)
         self._arena = _memory(plan.arena_bytes)
         self._lock = Lock()
         self._steps = 0
@@ -127,12 +134,14 @@ class Executable:
         return tuple(outs)
 
     def _step(self, ins: Sequence[Array], outs: Sequence[Array], arena: Array) -> None:
-        table = self.table
-        places = [arena, table.constants, *ins, *outs]
-        bases = np.array([a.ctypes.data for a in places], np.int64)
         began = perf_counter()
-        self._words[table.patched] = table.words[table.patched] + bases[table.buffers]
-        with one_thread():
+        for number, array in enumerate((arena, self.table.constants, *ins, *outs)):
+            base = array.__array_interface__["data"][0]
+            if base != self._bases[number]:
+                self._bases[number] = base
+                where, offsets = self._addresses[number]
+                self._words[where] = offsets + base
+        with one_thread() if self._calls_blas else nullcontext():
             self._job.run()
         self._seconds.append(perf_counter() - began)
         self._steps += 1

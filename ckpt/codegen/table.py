@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,7 @@ class Table:
         patched: the words that are addresses.
         buffers: of each patched word, the number of its buffer.
         constants: the bytes of literal operands, eight each.
+        n_buffers: how many buffers there are.
     """
 
     kernels: tuple[Signature, ...]
@@ -47,6 +48,7 @@ class Table:
     patched: Ints
     buffers: Ints
     constants: Ints
+    n_buffers: int
 
 
 ARENA, CONSTANTS, FIRST_INPUT = 0, 1, 2
@@ -101,6 +103,7 @@ def table_of(program: Program, plan: Plan) -> Table:
         patched=np.array(patched, np.int64),
         buffers=np.array(buffers, np.int64),
         constants=np.frombuffer(b"".join(constants) or bytes(8), np.int64).copy(),
+        n_buffers=FIRST_INPUT + len(program.ins) + len(program.outs),
     )
 
 
@@ -163,3 +166,11 @@ def entries(table: Table, functions: Sequence[int], words: Ints) -> Ints:
     made[:, 0] = np.array(functions, np.int64)[table.which] if len(functions) else 0
     made[:, 1] = words.ctypes.data + 8 * table.starts
     return made
+
+
+def addresses(table: Table) -> list[tuple[Ints, Ints]]:
+    """Per buffer, the words that are addresses in it, and their bytes from its start."""
+    order = np.argsort(table.buffers, kind="stable")
+    ends = np.searchsorted(table.buffers[order], np.arange(table.n_buffers + 1))
+    words = [table.patched[order[a:b]] for a, b in pairwise(ends)]
+    return [(where, table.words[where]) for where in words]
