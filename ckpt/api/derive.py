@@ -13,6 +13,7 @@ from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
 from ckpt.simplify.forget import forget
 from ckpt.simplify.fuse import fuse
+from ckpt.simplify.gather import gather
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink
 
@@ -41,7 +42,7 @@ def prepared(program: Program) -> Program:
 
 def joint_of(program: Program) -> Joint:
     """A program without derivatives, ready to plan."""
-    ready = sink(own_outputs(simplify(inline_calls(program, custom=True))))
+    ready = sink(own_outputs(gather(simplify(inline_calls(program, custom=True)))))
     return Joint(ready, len(ready.eqns))
 
 
@@ -122,7 +123,7 @@ def _closed(
     primal = {v for eqn in b.eqns for v in eqn.outs}
     # Seeds of literal value spread through the transposed program as literals.
     backs = inline(b, inline_calls(cotangent, custom=True), [*early[n_outs:], *seeds])
-    program = sink(own_outputs(simplify(b.build([*early[:n_outs], *backs]))))
+    program = sink(own_outputs(gather(simplify(b.build([*early[:n_outs], *backs])))))
     return Joint(program, _border(program, primal))
 
 

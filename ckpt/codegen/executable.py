@@ -1,7 +1,7 @@
 """A plan that runs: compiled kernels, one arena, one native call per step."""
 
-import mmap
-import sys
+import os
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -19,6 +19,7 @@ from ckpt.codegen.build import Progress, Route, build, kernel_text
 from ckpt.codegen.job import Job
 from ckpt.codegen.kernels import GemmKernel, LibraryKernel
 from ckpt.codegen.table import addresses, entries, table_of
+from ckpt.codegen.memory import pages
 from ckpt.codegen.threads import one_thread
 from ckpt.ir.op import Array
 from ckpt.ir.program import Program
@@ -77,6 +78,7 @@ class Executable:
         Raises:
             PlanError: the plan had to be checked and is not good.
             CodegenError: a kernel does not compile.
+            ArenaError: there is not so much memory.
         """
         if not verified:
             verify(plan, program)
@@ -94,11 +96,12 @@ class Executable:
         )
         self._addresses = addresses(self.table)
         self._bases: list[int | None] = [None] * len(self._addresses)
-        self._arena = _memory(plan.arena_bytes)
+        self._arena = pages(plan.arena_bytes)
         self._lock = Lock()
         self._steps = 0
         self._seconds: deque[float] = deque(maxlen=_KEPT)
         self._measured: tuple[int, int] | None = None
+        _alive.add(self)
 
     @staticmethod
     def from_plan_file(
@@ -164,8 +167,8 @@ class Executable:
             ins, copied = arguments.inputs(self.program, arrays)
             outs = arguments.outputs(self.program, None, ins)
             planned = self.plan.arena_bytes
-            self._arena = _memory(0)
-            arena = _memory(planned + _GUARD_BYTES)
+            self._arena = pages(0)
+            arena = pages(planned + _GUARD_BYTES)
             touched = 0
             # two poisons, because a kernel might write the very byte of one of them
             for poison in (0xA5, 0xFF):
@@ -174,7 +177,7 @@ class Executable:
                 changed = np.flatnonzero(arena != poison)
                 touched = max(touched, int(changed[-1]) + 1 if changed.size else 0)
             del arena
-            self._arena = _memory(planned)
+            self._arena = pages(planned)
             given = sum(np.asarray(a).nbytes for a in arrays)
             results = sum(a.nbytes for a in outs)
             peak = given + copied + results + touched + self.plan.reserve_bytes
@@ -206,15 +209,23 @@ class Executable:
         """How many distinct kernels it has."""
         return len(self.table.kernels)
 
+    def unlock(self) -> None:
+        """Forget that a step is running, when the thread that ran it is gone."""
+        self._lock = Lock()
+
     def clone(self) -> "Executable":
         """The same program and plan with an arena of its own, to run beside this one."""
         return Executable(self.program, self.plan, route=self.route)
 
 
-def _memory(nbytes: int) -> Array:
-    """Bytes at the start of a page, and so aligned for every kernel; ours alone after a fork."""
-    if sys.platform == "win32":
-        pages = mmap.mmap(-1, max(nbytes, 1))
-    else:
-        pages = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(pages, np.uint8)[:nbytes]
+_alive: weakref.WeakSet[Executable] = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    """In a forked child: whoever ran a step when the process forked does not exist here."""
+    for executable in _alive:
+        executable.unlock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)
