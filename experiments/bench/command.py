@@ -31,6 +31,7 @@ class Row:
     Attributes:
         name: of the workload.
         seconds: by contestant.
+        cpu_seconds: the same of the processor, all threads together.
         errors: of gradients against ours, by contestant.
         tolerance: what errors may be.
         bytes: of a step: ours as planned, of JAX as XLA says, of PyTorch as seen.
@@ -43,6 +44,7 @@ class Row:
 
     name: str
     seconds: dict[str, float]
+    cpu_seconds: dict[str, float]
     errors: dict[str, float]
     tolerance: float
     bytes: dict[str, int]
@@ -59,6 +61,10 @@ class Row:
     def ratio(self, other: str) -> float:
         """Seconds of another over ours."""
         return self.seconds[other] / self.seconds["ours"]
+
+    def cpu_ratio(self, other: str) -> float:
+        """The same of processor seconds."""
+        return self.cpu_seconds[other] / self.cpu_seconds["ours"]
 
 
 def measure(name: str, threads: int, repeat: int, *, compiled: bool = False) -> Row:
@@ -80,6 +86,7 @@ def measure(name: str, threads: int, repeat: int, *, compiled: bool = False) -> 
     return Row(
         name=name,
         seconds={who: score["seconds"] for who, score in scores.items()},
+        cpu_seconds={who: score["cpu_seconds"] for who, score in scores.items()},
         errors={who: score["error"] for who, score in scores.items()},
         tolerance=contest["tolerance"],
         bytes={who: said["bytes"] for who, said in alone.items()},

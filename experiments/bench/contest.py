@@ -7,7 +7,7 @@ from time import sleep
 
 import numpy as np
 
-from experiments.bench.contestants import Contestant
+from experiments.bench.contestants import Contestant, Seconds
 from experiments.models.model import Array
 
 _TURN_SECONDS = 0.02
@@ -21,14 +21,15 @@ class Score:
     """What one contestant did.
 
     Attributes:
-        seconds: the median of a call.
-        fastest_seconds: the least.
+        seconds: of a call on the clock, the median.
+        cpu_seconds: of the processor, all threads together, the median: where others want the
+            cores too, those of single threads still say who needs less.
         error: of its gradients against the first contestant's: the largest difference, as a
             fraction of the largest element of its array.
     """
 
     seconds: float
-    fastest_seconds: float
+    cpu_seconds: float
     error: float
 
 
@@ -45,9 +46,9 @@ def contest(contestants: Mapping[str, Contestant], repeat: int) -> dict[str, Sco
     names = list(contestants)
     calls: dict[str, int] = {}
     for name in names:
-        once = min(contestants[name].run(1) for _ in range(2))
+        once = min(contestants[name].run(1).wall for _ in range(2))
         calls[name] = max(1, min(_MOST_CALLS, int(_TURN_SECONDS / once)))
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    seconds: dict[str, list[Seconds]] = {name: [] for name in names}
     for turn in range(repeat):
         shift = turn % len(names)
         for name in (*names[shift:], *names[:shift]):
@@ -58,7 +59,9 @@ def contest(contestants: Mapping[str, Contestant], repeat: int) -> dict[str, Sco
     first = contestants[names[0]].result()
     return {
         name: Score(
-            median(seconds[name]), min(seconds[name]), disagreement(contestants[name].result(), first)
+            median(s.wall for s in seconds[name]),
+            median(s.cpu for s in seconds[name]),
+            disagreement(contestants[name].result(), first),
         )
         for name in names
     }

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable
-from time import perf_counter
-from typing import Any, Protocol
+from time import perf_counter, process_time
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import optree
@@ -17,10 +17,29 @@ class MissingExtra(ckpt.CkptError, ImportError):
     """A library that is compared with is not installed."""
 
 
+class Seconds(NamedTuple):
+    """Of one call: on the clock, and of the processor, all threads of the process together."""
+
+    wall: float
+    cpu: float
+
+
+class Watch:
+    """Runs from when it is made."""
+
+    def __init__(self) -> None:
+        self._began = perf_counter(), process_time()
+
+    def seconds(self, calls: int) -> Seconds:
+        """Per call, until now."""
+        wall, cpu = self._began
+        return Seconds((perf_counter() - wall) / calls, (process_time() - cpu) / calls)
+
+
 class Contestant(Protocol):
     """A gradient step with its arguments."""
 
-    def run(self, calls: int) -> float:
+    def run(self, calls: int) -> Seconds:
         """Seconds per call of so many calls, all of whose results are there."""
         ...
 
@@ -42,13 +61,13 @@ class Ours:
         self.step = ckpt.value_and_grad(workload.loss(), budget=workload.budget)
         self._last: Any = None
 
-    def run(self, calls: int) -> float:
+    def run(self, calls: int) -> Seconds:
         """See `Contestant.run`."""
         step, args = self.step, self.args
-        began = perf_counter()
+        watch = Watch()
         for _ in range(calls):
             self._last = step(*args)
-        return (perf_counter() - began) / calls
+        return watch.seconds(calls)
 
     def result(self) -> list[Array]:
         """See `Contestant.result`."""
@@ -74,7 +93,7 @@ class Jax:
         self.step = in_jax.step(workload.name, workload.config, donate=donate)
         self._last: Any = None
 
-    def run(self, calls: int) -> float:
+    def run(self, calls: int) -> Seconds:
         """See `Contestant.run`; what is donated is copied before the clock starts."""
         copy = self._jax.numpy.copy
         copies = [
@@ -83,10 +102,10 @@ class Jax:
         ]
         self._jax.block_until_ready(copies)
         step, batch = self.step, self._batch
-        began = perf_counter()
+        watch = Watch()
         for params in copies:
             self._last = self._jax.block_until_ready(step(params, *batch))
-        return (perf_counter() - began) / calls
+        return watch.seconds(calls)
 
     def result(self) -> list[Array]:
         """See `Contestant.result`."""
@@ -121,15 +140,15 @@ class Torch:
         self._loss: Callable[..., Any] = torch.compile(loss) if compiled else loss
         self._value: Any = None
 
-    def run(self, calls: int) -> float:
+    def run(self, calls: int) -> Seconds:
         """See `Contestant.run`."""
-        began = perf_counter()
+        watch = Watch()
         for _ in range(calls):
             for leaf in self._leaves:
                 leaf.grad = None
             self._value = self._loss(self._params, *self._batch)
             self._value.backward()
-        return (perf_counter() - began) / calls
+        return watch.seconds(calls)
 
     def result(self) -> list[Array]:
         """See `Contestant.result`."""

@@ -19,7 +19,7 @@ def table_of(rows: Sequence["Row"], threads: int) -> Table:
     table = Table(title=f"one gradient step, {threads} threads, medians of turns in one process")
     table.add_column("workload", no_wrap=True)
     for title in (
-        *("ours ms", "jax / ours", "torch / ours", "MiB ours", "jax", "torch", "of jax"),
+        *("ours ms", "jax / ours", "torch / ours", "in cpu", "in cpu", "MiB ours", "jax", "torch", "of jax"),
         *("seen ours", "jax", "arena/live", "predicted", "cold s", "warm s", "jax s"),
     ):
         table.add_column(title, justify="right", no_wrap=True)
@@ -30,6 +30,7 @@ def table_of(rows: Sequence["Row"], threads: int) -> Table:
             row.name,
             f"{1e3 * row.seconds['ours']:.2f}",
             *(f"{row.ratio(who):.2f}" for who in _OTHERS),
+            *(f"{row.cpu_ratio(who):.2f}" for who in _OTHERS),
             *(_mib(sizes[who]) for who in ("ours", *_OTHERS)),
             f"{sizes['ours'] / sizes['jax']:.2f}",
             *(_mib(seen[who]) for who in ("ours", "jax")),
@@ -38,7 +39,8 @@ def table_of(rows: Sequence["Row"], threads: int) -> Table:
             *(f"{compiled[who]:.2f}" for who in ("cold", "warm", "jax")),
             "agree" if row.agrees else f"DIFFER by {max(row.errors.values()):.1e}",
         )
-    means = (geometric_mean(row.ratio(who) for row in rows) for who in _OTHERS)
+    means = [geometric_mean(row.ratio(who) for row in rows) for who in _OTHERS]
+    means += [geometric_mean(row.cpu_ratio(who) for row in rows) for who in _OTHERS]
     table.add_section()
     table.add_row("geometric mean", "", *(f"{mean:.2f}" for mean in means))
     return table

@@ -9,7 +9,6 @@ import gc
 import json
 import sys
 from dataclasses import asdict
-from time import perf_counter
 from typing import Any
 
 from experiments.bench.contestants import limit_to
@@ -58,8 +57,8 @@ def alone(contestant: str, name: str, threads: int) -> dict[str, Any]:
         import ckpt.frontends.numpy  # noqa: F401
 
         ours = Ours(workload, threads)
-        first = ours.run(1)
-        steady = min(ours.run(1) for _ in range(3))
+        first = ours.run(1).wall
+        steady = min(ours.run(1).wall for _ in range(3))
         plan = ours.step.plan
         prepared = Prepared.of(ours.step, *ours.args)
         fresh = prepared.executable.clone()
@@ -75,10 +74,8 @@ def alone(contestant: str, name: str, threads: int) -> dict[str, Any]:
             "high_water_bytes": rise_during(lambda: fresh(*arrays)),
         }
     one = Jax(workload, threads, donate=False) if contestant == "jax" else Torch(workload, threads)
-    began = perf_counter()
-    one.run(1)
-    first = perf_counter() - began
-    steady = min(one.run(1) for _ in range(3))
+    first = one.run(1).wall
+    steady = min(one.run(1).wall for _ in range(3))
     said = one.temporary_bytes() if isinstance(one, Jax) else None
     one.forget()
     _settle()
