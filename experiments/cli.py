@@ -1,4 +1,4 @@
-"""`ckpt run` and `ckpt bench`: this package's commands, found by the entry points `ckpt.commands`."""
+"""This package's commands, `ckpt run` and `ckpt bench`, found by entry points `ckpt.commands`."""
 
 from pathlib import Path
 

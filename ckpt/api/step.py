@@ -272,7 +272,8 @@ class _Plain:
 
 def _plain(args: Any, kwargs: Any) -> _Plain | None:
     """The arguments, if nothing has to be looked at but their types; None otherwise."""
-    leaves, treedef = optree.tree_flatten((args, kwargs), namespace=NAMESPACE)
+    given: Any = (args, kwargs)
+    leaves, treedef = optree.tree_flatten(given, namespace=NAMESPACE)
     if any(type(x) is not np.ndarray for x in leaves):
         return None
     arrays: list[Any] = leaves

@@ -18,7 +18,7 @@ def calibrate(*, out: Path | None = None, threads: int | None = None, repeat: in
     import yaml
     from rich.console import Console
 
-    import ckpt.ops  # noqa: F401  # fills the registry
+    import ckpt.ops  # noqa: F401  # pyright: ignore[reportUnusedImport]  # fills the registry
     from ckpt.cli.files import write_text
     from ckpt.codegen.calibrate import calibrate as measured
     from ckpt.codegen.pool import set_threads

@@ -60,8 +60,8 @@ def calibrate(repeat: int = 5) -> Device:
         flops_per_second={dtype.value: rate for dtype, rate in flops.items()},
         bytes_per_second=far,
         launch_seconds=_launch(repeat),
-        cache_bytes=max(kept),
-        cache_bytes_per_second=fmean(near[size] for size in kept),
+        cache_bytes=max(kept, default=0),
+        cache_bytes_per_second=fmean(near[size] for size in kept) if kept else None,
     )
     return device.model_copy(update={"slowdown": _slowdowns(device, repeat)})
 

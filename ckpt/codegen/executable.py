@@ -18,8 +18,8 @@ from ckpt.codegen import arguments
 from ckpt.codegen.build import Progress, Route, build, kernel_text
 from ckpt.codegen.job import Job
 from ckpt.codegen.kernels import GemmKernel, LibraryKernel
-from ckpt.codegen.table import addresses, entries, table_of
 from ckpt.codegen.memory import pages
+from ckpt.codegen.table import addresses, entries, table_of
 from ckpt.codegen.threads import one_thread
 from ckpt.ir.op import Array
 from ckpt.ir.program import Program

@@ -8,6 +8,7 @@ it combines; a matrix product along its batch, its columns and its rows.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from math import prod
 
 from ckpt.codegen.calls import Address, Call, Word
@@ -93,9 +94,7 @@ def _gemm(call: Call, kernel: GemmKernel) -> list[Call]:
     tiles = [call]
     if kernel.batch:
         axis, at = _axis(sizes), 11 + kernel.batch
-        steps = [
-            (x, _numbers(call.words[at + x * kernel.batch :])[axis] * item) for x in range(3)
-        ]
+        steps = [(x, _numbers(call.words[at + x * kernel.batch :])[axis] * item) for x in range(3)]
         tiles = [
             _part(call, steps, [(11 + axis, stop - start)], start)
             for start, stop in _cuts(sizes[axis], flops * prod(sizes) / GEMM_FLOPS)
@@ -141,7 +140,7 @@ def _cuts(size: int, parts: float, unit: int = 1) -> list[tuple[int, int]]:
     units = -(-size // unit)
     count = max(1, min(MOST_TILES, int(parts), units))
     bounds = [min(size, unit * (units * i // count)) for i in range(count + 1)]
-    return [(a, b) for a, b in zip(bounds, bounds[1:], strict=False) if a < b or count == 1]
+    return [(a, b) for a, b in pairwise(bounds) if a < b or count == 1]
 
 
 def _part(

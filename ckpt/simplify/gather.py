@@ -85,9 +85,9 @@ def _pieces(
     at: Eqn = eqn
     while True:
         left, right = (_piece(x, defs) for x in at.ins)
-        if left is not None and right is not None:
-            if (whole := _filling([*found, left, right], eqn)) is not None:
-                return whole, None, inner
+        both = [*found, *(p for p in (left, right) if p is not None)]
+        if len(both) == len(found) + 2 and (whole := _filling(both, eqn)) is not None:
+            return whole, None, inner
         piece, rest = (left, at.ins[1]) if left is not None else (right, at.ins[0])
         if piece is None or (found and piece.axis != found[0].axis):
             return best

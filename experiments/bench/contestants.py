@@ -10,10 +10,10 @@ import optree
 
 import ckpt
 from experiments.bench.suite import Workload
-from experiments.models.model import Array, Tree
+from experiments.models.model import Array
 
 
-class MissingExtra(ckpt.CkptError, ImportError):
+class MissingExtraError(ckpt.CkptError, ImportError):
     """A library that is compared with is not installed."""
 
 
@@ -173,7 +173,7 @@ def _jax(workload: Workload) -> Any:
     try:
         import jax
     except ImportError as error:
-        raise MissingExtra(_missing("jax")) from error
+        raise MissingExtraError(_missing("jax")) from error
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_x64", workload.config.dtype == "float64")
     return jax
@@ -183,7 +183,7 @@ def _torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise MissingExtra(_missing("torch")) from error
+        raise MissingExtraError(_missing("torch")) from error
     return torch
 
 

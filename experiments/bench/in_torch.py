@@ -136,7 +136,9 @@ def _gaussian_process(config: Any) -> Callable[..., Any]:
         covariance = covariance + params["noise"].exp() * torch.eye(n, dtype=x.dtype)
         factor = torch.linalg.cholesky(covariance)
         fit = 0.5 * y @ torch.cholesky_solve(y[:, None], factor)[:, 0]
-        return (fit + factor.diagonal().log().sum()) / n + 0.5 * torch.log(torch.tensor(torch.pi * 2))
+        return (fit + factor.diagonal().log().sum()) / n + 0.5 * torch.log(
+            torch.tensor(torch.pi * 2)
+        )
 
     return loss
 

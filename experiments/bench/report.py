@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-
 if TYPE_CHECKING:
     from experiments.bench.command import Row
 
@@ -19,7 +18,17 @@ def table_of(rows: Sequence["Row"], threads: int) -> Table:
     table = Table(title=f"one gradient step, {threads} threads, medians of turns in one process")
     table.add_column("workload", no_wrap=True)
     for title in (
-        *("ours ms", "jax / ours", "torch / ours", "in cpu", "in cpu", "MiB ours", "jax", "torch", "of jax"),
+        *(
+            "ours ms",
+            "jax / ours",
+            "torch / ours",
+            "in cpu",
+            "in cpu",
+            "MiB ours",
+            "jax",
+            "torch",
+            "of jax",
+        ),
         *("seen ours", "jax", "arena/live", "predicted", "cold s", "warm s", "jax s"),
     ):
         table.add_column(title, justify="right", no_wrap=True)

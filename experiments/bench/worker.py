@@ -53,7 +53,7 @@ def alone(contestant: str, name: str, threads: int) -> dict[str, Any]:
 
     workload = SUITE[name]
     if contestant == "ours":
-        import ckpt.codegen  # noqa: F401  # what is imported lazily is no part of the first call
+        import ckpt.codegen  # what is imported lazily is no part of the first call
         import ckpt.frontends.numpy  # noqa: F401
 
         ours = Ours(workload, threads)
