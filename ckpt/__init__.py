@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ckpt.api.step import Step
     from ckpt.choice import Budget, Choice, Decision, Limits, Link
     from ckpt.codegen.executable import Executable
+    from ckpt.codegen.pool import set_threads, threads
     from ckpt.cost.device import Device
     from ckpt.errors import (
         ArgumentError,
@@ -84,6 +85,8 @@ _HOME = {
     "save": "ckpt.api.pins",
     "scan": "ckpt.api.loops",
     "switch": "ckpt.api.branches",
+    "set_threads": "ckpt.codegen.pool",
+    "threads": "ckpt.codegen.pool",
     "trace": "ckpt.frontends.numpy",
     "transpose": "ckpt.ad.transpose",
     "unzip": "ckpt.ad.unzip",
@@ -132,7 +135,9 @@ __all__ = [
     "recompute",
     "save",
     "scan",
+    "set_threads",
     "switch",
+    "threads",
     "trace",
     "transpose",
     "unzip",

@@ -12,6 +12,7 @@ import ctypes
 import gc
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,16 @@ def resident_bytes(field: str) -> int:
     raise OSError(f"{_STATUS} has no field {field}")
 
 
+def rise_during(run: Callable[[], object]) -> int:
+    """Bytes by which the process's high-water mark rises above what was resident before."""
+    _CLEAR.write_text("5", encoding="utf-8")  # the mark falls to what is resident now
+    before = resident_bytes("VmRSS")
+    results = run()
+    rise = resident_bytes("VmHWM") - before
+    del results
+    return rise
+
+
 def high_water(config_file: str, plan_file: str) -> dict[str, int]:
     """Bytes that one gradient step of a model takes beyond its inputs.
 
@@ -57,12 +68,7 @@ def high_water(config_file: str, plan_file: str) -> dict[str, int]:
     gc.collect()
     gc.disable()
     ctypes.CDLL(None).malloc_trim(0)
-    _CLEAR.write_text("5", encoding="utf-8")  # the mark falls to what is resident now
-    before = resident_bytes("VmRSS")
-    results = fresh(*arrays)
-    rise = resident_bytes("VmHWM") - before
-    assert len(results) == len(fresh.program.outs)
-    return {"planned_bytes": planned, "measured_bytes": rise}
+    return {"planned_bytes": planned, "measured_bytes": rise_during(lambda: fresh(*arrays))}
 
 
 if __name__ == "__main__":

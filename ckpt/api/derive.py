@@ -13,6 +13,7 @@ from ckpt.ir.inline import inline, inline_calls
 from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
 from ckpt.simplify.fuse import fuse
+from ckpt.simplify.gather import gather
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.recognise import recognise
 from ckpt.simplify.sink import sink
@@ -48,7 +49,7 @@ def prepared(program: Program, *, patterns: bool = True) -> Program:
 def joint_of(program: Program, *, patterns: bool = True) -> Joint:
     """A program without derivatives, ready to plan."""
     ready = simplify(inline_calls(program, custom=True))
-    ready = sink(own_outputs(recognise(ready) if patterns else ready))
+    ready = sink(own_outputs(gather(recognise(ready) if patterns else ready)))
     return Joint(ready, len(ready.eqns))
 
 
@@ -137,7 +138,7 @@ def _closed(
     primal = {v for eqn in b.eqns for v in eqn.outs}
     # Seeds of literal value spread through the transposed program as literals.
     backs = inline(b, inline_calls(cotangent, custom=True), [*early[n_outs:], *seeds])
-    program = sink(own_outputs(simplify(b.build([*early[:n_outs], *backs]))))
+    program = sink(own_outputs(gather(simplify(b.build([*early[:n_outs], *backs])))))
     return Joint(program, _border(program, primal))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from cyclopts import App, Group, Parameter
 
+from ckpt.cli.calibrate import calibrate
 from ckpt.cli.doctor import DISTRIBUTION, doctor, installed
 from ckpt.cli.fit import fit
 from ckpt.cli.frontier import frontier
@@ -28,6 +29,7 @@ OWN = {
     "inspect": (inspect, LOOKING),
     "opt": (opt, LOOKING),
     "ops": (ops, LOOKING),
+    "calibrate": (calibrate, MACHINE),
     "doctor": (doctor, MACHINE),
 }
 """Our commands with their groups on the help page, in order."""

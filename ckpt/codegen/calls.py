@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from ckpt.codegen.blocks import Placed, blocks_call
@@ -31,6 +32,7 @@ from ckpt.ir.kernel import (
     Nested,
     NoKernel,
     Reduce,
+    Window,
 )
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn
@@ -83,6 +85,8 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
             return _map("copy", types[0].shape, [_result(types[0])], ins)
         case Concat():
             return _concat(kernel.axis, outs[0], types, ins)
+        case Window():
+            return _window(kernel, outs[0], types[0], ins[0])
         case Reduce():
             return [_reduce(kernel, outs[0], types[0], ins)]
         case Contract():
@@ -133,6 +137,35 @@ def _concat(axis: int, out: Type, types: Sequence[Type], ins: Sequence[_Array]) 
     return calls
 
 
+def _window(kernel: Window, out: Type, t: Type, x: _Array) -> list[Call]:
+    """Zeros around the elements, axis by axis from the outermost, then the elements.
+
+    Where elements stand apart, everything is set to zero first.
+    """
+    strides = Layout.contiguous(out.shape).strides
+    item = out.dtype.itemsize
+
+    def at(start: Axes, step: Axes) -> _Array:
+        offset = sum(i * s for i, s in zip(start, strides, strict=True)) * item
+        apart = tuple(k * s for k, s in zip(step, strides, strict=True))
+        return _Array(Address("out", 0, offset), out.dtype, apart)
+
+    def zeros(start: Axes, shape: Axes) -> list[Call]:
+        return _map("zero", shape, [at(start, (1,) * len(shape))], []) if prod(shape) else []
+
+    calls: list[Call] = []
+    if any(k > 1 and n > 1 for k, n in zip(kernel.step, t.shape, strict=True)) or not t.size:
+        calls += zeros((0,) * t.ndim, out.shape)
+    else:
+        start, shape = [0] * t.ndim, list(out.shape)
+        for axis, (low, n) in enumerate(zip(kernel.start, t.shape, strict=True)):
+            for begin, stop in ((0, low), (low + n, out.shape[axis])):
+                start[axis], shape[axis] = begin, stop - begin
+                calls += zeros(tuple(start), tuple(shape))
+            start[axis], shape[axis] = low, n
+    return calls + (_map("copy", t.shape, [at(kernel.start, kernel.step)], [x]) if t.size else [])
+
+
 def _reduce(kernel: Reduce, out: Type, t: Type, ins: Sequence[_Array]) -> Call:
     shape, element = t.shape, "copy"
     if kernel.element is not None:
@@ -174,6 +207,8 @@ def _contract(
     form = product(kernel, types, layouts)
     if out.size == 0:
         return []
+    if form.k == 1:
+        return _outer(form, out, ins)
     if not uses_blas(form, out.dtype.is_float):
         return [_loops(form, out, ins)]
     calls: list[Call] = []
@@ -206,9 +241,22 @@ def _gemm(form: Product, out: Type, sides: Sequence[tuple[Address, Operand]]) ->
     nest = merge(batch_sizes, [of_out, left.batch.strides, right.batch.strides])
     # left rows are free axes: transposed if summed ones are far apart; right is asked for as k x n
     flags = (int(matrix_a[1]), int(not matrix_b[1]))
-    words: list[Word] = [Address("out", 0), a, b, *sizes, *flags, *nest.sizes]
+    words: list[Word] = [Address("out", 0), a, b, *sizes, form.n, *flags, *nest.sizes]
     words += [s for strides in nest.strides for s in strides]
     return Call(GemmKernel(out.dtype, nest.rank), tuple(words))
+
+
+def _outer(form: Product, out: Type, ins: Sequence[_Array]) -> list[Call]:
+    """A contraction of one term per sum: products alone."""
+    a, b = form.left, form.right
+    shape = (*a.batch.sizes, *a.free.sizes, *b.free.sizes)
+    placed = (
+        (*a.batch.strides, *a.free.strides, *(0,) * len(b.free.sizes)),
+        (*b.batch.strides, *(0,) * len(a.free.sizes), *b.free.strides),
+    )
+    sides = [_Array(x.address, x.dtype, s) for x, s in zip(ins, placed, strict=True)]
+    whole = _Array(Address("out", 0), out.dtype, Layout.contiguous(shape).strides)
+    return _map("mul", shape, [whole], sides)
 
 
 def _loops(form: Product, out: Type, ins: Sequence[_Array]) -> Call:

@@ -1,9 +1,10 @@
 """A plan that runs: compiled kernels, one arena, one native call per step."""
 
-import mmap
-import sys
+import os
+import weakref
 from collections import deque
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,8 +17,10 @@ import numpy as np
 from ckpt.codegen import arguments
 from ckpt.codegen.build import Progress, Route, build, kernel_text
 from ckpt.codegen.drivers.frame import RUNS, STATUS
-from ckpt.codegen.native import interpreter
-from ckpt.codegen.table import entries, table_of
+from ckpt.codegen.job import Job
+from ckpt.codegen.kernels import BlocksKernel, GemmKernel, LibraryKernel
+from ckpt.codegen.memory import pages
+from ckpt.codegen.table import WORDS, addresses, entries, table_of
 from ckpt.codegen.threads import one_thread
 from ckpt.ir.op import Array
 from ckpt.ir.program import Program
@@ -79,26 +82,31 @@ class Executable:
         Raises:
             PlanError: the plan had to be checked and is not good.
             CodegenError: a kernel does not compile.
+            ArenaError: there is not so much memory.
         """
         if not verified:
             verify(plan, program)
         self.program = program
         self.plan = plan
         self.route: Route = route
-        self._table = table_of(program, plan)
-        self._compiled = build(self._table.kernels, route, progress)
-        self._run = interpreter()
-        self._words = self._table.words.copy()
-        addresses = [c.address for c in self._compiled]
-        self._entries = entries(self._table, addresses, self._words)
-        self._status = np.array([first + STATUS for _, first in self._table.frames], np.int64)
-        for word, kernel in self._table.functions:
-            self._words[word] = addresses[kernel]
-        self._arena = _memory(plan.arena_bytes)
+        self.table = table_of(program, plan)
+        self._compiled = build(self.table.kernels, route, progress)
+        self._words = self.table.words.copy()
+        functions = self._linked(self._words)
+        seconds = [plan.lets[step.let].seconds for step in plan.steps]
+        self._job = Job(self.table, functions, self._words, seconds)
+        self._calls_blas = any(
+            isinstance(k, BlocksKernel | GemmKernel | LibraryKernel) for k in self.table.kernels
+        )
+        self._status = np.array([first + STATUS for _, first in self.table.frames], np.int64)
+        self._addresses = addresses(self.table)
+        self._bases: list[int | None] = [None] * len(self._addresses)
+        self._arena = pages(plan.arena_bytes)
         self._lock = Lock()
         self._steps = 0
         self._seconds: deque[float] = deque(maxlen=_KEPT)
         self._measured: tuple[int, int] | None = None
+        _alive.add(self)
 
     @staticmethod
     def from_plan_file(
@@ -135,18 +143,36 @@ class Executable:
         return tuple(outs)
 
     def _step(self, ins: Sequence[Array], outs: Sequence[Array], arena: Array) -> None:
-        table = self._table
-        places = [arena, table.constants, self._words, *ins, *outs]
-        bases = np.array([a.ctypes.data for a in places], np.int64)
         began = perf_counter()
-        self._words[table.patched] = table.words[table.patched] + bases[table.buffers]
-        with one_thread():
-            self._run(self._entries.ctypes.data, len(self._entries))
+        places = (arena, self.table.constants, self._words, *ins, *outs)
+        for number, array in enumerate(places):
+            base = array.__array_interface__["data"][0]
+            if base != self._bases[number]:
+                self._bases[number] = base
+                where, offsets = self._addresses[number]
+                self._words[where] = offsets + base
+        with one_thread() if self._calls_blas else nullcontext():
+            self._job.run()
         if self._status.size and self._words[self._status].any():
             self._words[self._status] = 0
             raise too_long()
         self._seconds.append(perf_counter() - began)
         self._steps += 1
+
+    def records(self, bases: Sequence[int]) -> tuple[Array, Array]:
+        """Records of all calls, for buffers at these addresses, and per call kernel and record."""
+        words = self.table.words.copy()
+        functions = self._linked(words)
+        places = np.array([*bases[:WORDS], words.ctypes.data, *bases[WORDS:]], np.int64)
+        words[self.table.patched] += places[self.table.buffers]
+        return words, entries(self.table, functions, words)
+
+    def _linked(self, words: Array) -> list[int]:
+        """The addresses of all kernels, written down where drivers call them."""
+        functions = [c.address for c in self._compiled]
+        for word, kernel in self.table.functions:
+            words[word] = functions[kernel]
+        return functions
 
     def measure(self, *arrays: Any) -> Stats:
         """Run two steps in poisoned memory, see which bytes of the arena they touch, and say so.
@@ -160,8 +186,8 @@ class Executable:
             ins, copied = arguments.inputs(self.program, arrays)
             outs = arguments.outputs(self.program, None, ins)
             planned = self.plan.arena_bytes
-            self._arena = _memory(0)
-            arena = _memory(planned + _GUARD_BYTES)
+            self._arena = pages(0)
+            arena = pages(planned + _GUARD_BYTES)
             touched = 0
             # two poisons, because a kernel might write the very byte of one of them
             for poison in (0xA5, 0xFF):
@@ -170,7 +196,7 @@ class Executable:
                 changed = np.flatnonzero(arena != poison)
                 touched = max(touched, int(changed[-1]) + 1 if changed.size else 0)
             del arena
-            self._arena = _memory(planned)
+            self._arena = pages(planned)
             given = sum(
                 np.asarray(a).nbytes
                 for a, v in zip(arrays, self.program.ins, strict=True)
@@ -198,28 +224,36 @@ class Executable:
     def source(self) -> str:
         """The source of all kernels, each under its name."""
         return "\n".join(
-            f"; {kernel.name}\n{kernel_text(kernel, self.route)}" for kernel in self._table.kernels
+            f"; {kernel.name}\n{kernel_text(kernel, self.route)}" for kernel in self.table.kernels
         )
 
     def runs_of(self, program: Program) -> int:
         """How often a program that an op of this one holds has run since this was made."""
-        frames = (first for held, first in self._table.frames if held is program)
+        frames = (first for held, first in self.table.frames if held is program)
         return sum(int(self._words[first + RUNS]) for first in frames)
 
     @property
     def n_kernels(self) -> int:
         """How many distinct kernels it has."""
-        return len(self._table.kernels)
+        return len(self.table.kernels)
+
+    def unlock(self) -> None:
+        """Forget that a step is running, when the thread that ran it is gone."""
+        self._lock = Lock()
 
     def clone(self) -> "Executable":
         """The same program and plan with an arena of its own, to run beside this one."""
         return Executable(self.program, self.plan, route=self.route)
 
 
-def _memory(nbytes: int) -> Array:
-    """Bytes at the start of a page, and so aligned for every kernel; ours alone after a fork."""
-    if sys.platform == "win32":
-        pages = mmap.mmap(-1, max(nbytes, 1))
-    else:
-        pages = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    return np.frombuffer(pages, np.uint8)[:nbytes]
+_alive: weakref.WeakSet[Executable] = weakref.WeakSet()
+
+
+def _unlock() -> None:
+    """In a forked child: whoever ran a step when the process forked does not exist here."""
+    for executable in _alive:
+        executable.unlock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_unlock)

@@ -102,9 +102,9 @@ def _digest(code: str | Expression) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GemmKernel:
-    """A batch of matrix products by BLAS: `out = a b`, contiguous rows in `out`.
+    """A batch of matrix products by BLAS: `out = a b`, neighbouring elements in rows of `out`.
 
-    Record: out, a, b; m, n, k; leading dimensions of a, b; whether a, b are transposed;
+    Record: out, a, b; m, n, k; leading dimensions of a, b, out; whether a, b are transposed;
     batch sizes; batch strides of out, a, b.
     """
 

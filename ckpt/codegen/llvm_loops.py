@@ -298,12 +298,12 @@ def gemm_ir(kernel: GemmKernel) -> str:
         w.do(f"store {kind} {text}, ptr {place}, align 8")
         return place
 
-    m, n, k, lda, ldb = (number(i) for i in range(3, 8))
-    flag_a, flag_b = flag(8), flag(9)
+    m, n, k, lda, ldb, ldc = (number(i) for i in range(3, 9))
+    flag_a, flag_b = flag(9), flag(10)
     one, zero = factor(1), factor(0)
-    sizes = [w.word(10 + i) for i in range(kernel.batch)]
+    sizes = [w.word(11 + i) for i in range(kernel.batch)]
     strides = [
-        [w.word(10 + kernel.batch * (1 + x) + i) for i in range(kernel.batch)] for x in range(3)
+        [w.word(11 + kernel.batch * (1 + x) + i) for i in range(kernel.batch)] for x in range(3)
     ]
 
     def nest(axis: int, arrays: Sequence[str]) -> None:
@@ -313,7 +313,8 @@ def gemm_ir(kernel: GemmKernel) -> str:
                 nest(axis + 1, _moved(w, [kernel.dtype] * 3, arrays, steps, loop.index))
             return
         # column-major BLAS is told that outᵀ = bᵀ aᵀ
-        order = [flag_b, flag_a, n, m, k, one, arrays[2], ldb, arrays[1], lda, zero, arrays[0], n]
+        c, a, b = arrays
+        order = [flag_b, flag_a, n, m, k, one, b, ldb, a, lda, zero, c, ldc]
         w.do(f"call void @{name}({', '.join(f'ptr {x}' for x in order)})")
 
     nest(0, [out, a, b])

@@ -355,24 +355,25 @@ class _Reduction:
 def _gemm(s: _Source, kernel: GemmKernel) -> None:
     kind = _NAMES[kernel.dtype]
     name = "sgemm" if kernel.dtype is DType.F32 else "dgemm"
-    m, n, k, lda, ldb = (s.let(f"on_stack(int32(record[{i}]))", "size") for i in range(3, 8))
-    flag_a, flag_b = (s.let(f"on_stack(uint8(84 if record[{i}] else 78))", "flag") for i in (8, 9))
+    m, n, k, lda, ldb, ldc = (s.let(f"on_stack(int32(record[{i}]))", "size") for i in range(3, 9))
+    flag_a, flag_b = (s.let(f"on_stack(uint8(84 if record[{i}] else 78))", "flag") for i in (9, 10))
     one, zero = s.let(f"on_stack({kind}(1))", "one"), s.let(f"on_stack({kind}(0))", "zero")
     places = ["record[0]", "record[1]", "record[2]"]
     for axis in range(kernel.batch):
-        s.do(f"for i{axis} in range(record[{10 + axis}]):")
+        s.do(f"for i{axis} in range(record[{11 + axis}]):")
         s.indent += 1
         places = [
             s.let(
                 p
                 + _step(
-                    kernel.dtype, f"i{axis}", "s", f"record[{10 + kernel.batch * (1 + x) + axis}]"
+                    kernel.dtype, f"i{axis}", "s", f"record[{11 + kernel.batch * (1 + x) + axis}]"
                 ),
                 "p",
             )
             for x, p in enumerate(places)
         ]
-    args = [flag_b, flag_a, n, m, k, one, places[2], ldb, places[1], lda, zero, places[0], n]
+    c, a, b = places
+    args = [flag_b, flag_a, n, m, k, one, b, ldb, a, lda, zero, c, ldc]
     s.do(f"blas_{name}({', '.join(args)})")
 
 

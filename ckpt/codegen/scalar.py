@@ -172,6 +172,7 @@ def _bits_to_uniform(s: Scalars, out: DType, v: tuple[Value, ...]) -> Value:
 CODES: dict[str, Rule] = {
     **FUNCTIONS,
     "copy": lambda _s, _, v: v[0],
+    "zero": lambda s, out, _: s.const(0, out),
     "cast": lambda s, out, v: s.cast(v[0], out),
     "neg": _neg,
     "add": _binary("add"),

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from ckpt.codegen.calls import Address, Call, Frame, calls_of
 from ckpt.codegen.drivers.frame import WORDS as FRAME_WORDS
 from ckpt.codegen.kernels import Signature
 from ckpt.codegen.proof import prove
+from ckpt.codegen.tiles import tiles_of
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Lit, Program, Var
 from ckpt.ir.storage import storage
@@ -31,6 +33,8 @@ class Table:
         kernels: the distinct kernels.
         which: per call, its kernel.
         starts: per call, the first word of its record.
+        positions: per call, the position of its step in the plan.
+        tasks: per task, its first call, one past its last, and how many tasks must be done before.
         words: all records, one after another; a word that is an address holds the bytes from the
             start of its buffer.
         patched: the words that are addresses.
@@ -38,17 +42,21 @@ class Table:
         functions: pairs: a word that is the address of a kernel, and which kernel.
         frames: of programs that ops hold: the program and the first word of its frame.
         constants: the bytes of literal operands, eight each.
+        n_buffers: how many buffers there are.
     """
 
     kernels: tuple[Signature, ...]
     which: Ints
     starts: Ints
+    positions: Ints
+    tasks: Ints
     words: Ints
     patched: Ints
     buffers: Ints
     functions: Ints
     frames: tuple[tuple[Program, int], ...]
     constants: Ints
+    n_buffers: int
 
 
 ARENA, CONSTANTS, WORDS, FIRST_INPUT = 0, 1, 2, 3
@@ -63,32 +71,40 @@ def table_of(program: Program, plan: Plan) -> Table:
     Raises:
         CodegenError: a let has no kernel.
     """
-    layout = _Layout()
+    layout, tasks = _Layout(), _Tasks()
     which: list[int] = []
     starts: list[int] = []
-    for call, place in _calls(program, plan, layout.constants):
-        which.append(layout.kernel(call.kernel))
-        starts.append(layout.record(call, place, layout.patch))
+    positions: list[int] = []
+    for position, call, place in _calls(program, plan, layout.constants):
+        tiles = tiles_of(call)
+        tasks.add(len(tiles))
+        positions += [position] * len(tiles)
+        for tile in tiles:
+            which.append(layout.kernel(tile.kernel))
+            starts.append(layout.record(tile, place, layout.patch))
     return Table(
         kernels=tuple(layout.kernels),
         which=np.array(which, np.int64),
         starts=np.array(starts, np.int64),
+        positions=np.array(positions, np.int64),
+        tasks=np.array(tasks.tasks, np.int64).reshape(-1, 3),
         words=np.array(layout.words, np.int64),
         patched=np.array(list(layout.patched), np.int64),
         buffers=np.array(list(layout.patched.values()), np.int64),
         functions=np.array(layout.functions, np.int64).reshape(-1, 2),
         frames=tuple(layout.frames),
         constants=np.frombuffer(b"".join(layout.constants) or bytes(8), np.int64).copy(),
+        n_buffers=FIRST_INPUT + len(program.ins) + len(program.outs),
     )
 
 
 def _calls(
     program: Program, plan: Plan, constants: dict[bytes, int]
-) -> Iterator[tuple[Call, _Where]]:
-    """The calls of a plan, each with where its operands, results and scratch stand."""
+) -> Iterator[tuple[int, Call, _Where]]:
+    """The calls of a plan: position of the step, call, and where its operands and results stand."""
     stored = storage(program)
     calls: dict[int, list[Call]] = {}
-    for step in plan.steps:
+    for position, step in enumerate(plan.steps):
         eqn = program.eqns[step.let]
         if step.let not in calls:  # every run of a let makes the same calls
             prove(eqn.op)
@@ -97,7 +113,7 @@ def _calls(
             ]
             calls[step.let] = calls_of(eqn, layouts)
         place = _placer(program, plan, step, constants)
-        yield from ((call, place) for call in calls[step.let])
+        yield from ((position, call, place) for call in calls[step.let])
 
 
 class _Layout:
@@ -147,7 +163,7 @@ class _Layout:
 
         calls = [
             (self.kernel(call.kernel), self.record(call, place, note))
-            for call, place in _calls(program, placed(program), self.constants)
+            for _, call, place in _calls(program, placed(program), self.constants)
         ]
         first = len(self.words)
         self.frames.append((program, first))
@@ -170,6 +186,27 @@ class _Layout:
             self.patch(at_fixed + 3 * k, WORDS, 8 * word)
             self.words[at_fixed + 3 * k + 1 : at_fixed + 3 * k + 3] = [base, offset]
         return first
+
+
+class _Tasks:
+    """Calls grouped into tasks: tiles of one call side by side, other calls one after another."""
+
+    def __init__(self) -> None:
+        self.tasks: list[list[int]] = []
+        self._calls = 0
+        self._alone = False
+
+    def add(self, n_tiles: int) -> None:
+        """The next call."""
+        if n_tiles == 1 and self._alone:
+            self._calls += 1
+            self.tasks[-1][1] = self._calls
+            return
+        self._alone = n_tiles == 1
+        done = len(self.tasks)
+        for _ in range(n_tiles):
+            self.tasks.append([self._calls, self._calls + 1, done])
+            self._calls += 1
 
 
 def _placer(program: Program, plan: Plan, step: Run, constants: dict[bytes, int]) -> _Where:
@@ -208,3 +245,11 @@ def entries(table: Table, functions: Sequence[int], words: Ints) -> Ints:
     made[:, 0] = np.array(functions, np.int64)[table.which] if len(functions) else 0
     made[:, 1] = words.ctypes.data + 8 * table.starts
     return made
+
+
+def addresses(table: Table) -> list[tuple[Ints, Ints]]:
+    """Per buffer, the words that are addresses in it, and their bytes from its start."""
+    order = np.argsort(table.buffers, kind="stable")
+    ends = np.searchsorted(table.buffers[order], np.arange(table.n_buffers + 1))
+    words = [table.patched[order[a:b]] for a, b in pairwise(ends)]
+    return [(where, table.words[where]) for where in words]

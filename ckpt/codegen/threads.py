@@ -6,6 +6,7 @@ threads is the user's affair.
 """
 
 import ctypes
+import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
@@ -37,6 +38,19 @@ class _Limit:
 
 
 _limit = _Limit()
+
+
+def _after_fork() -> None:
+    """The steps that were running are not running in the child: give the setting back."""
+    library = _library() if _limit.running else None
+    if library is not None:
+        library.scipy_openblas_set_num_threads(_limit.before)
+    _limit.running = 0
+    _limit.lock = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """A device in a handful of figures, read from YAML."""
 
+import os
+import sys
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +14,9 @@ from ckpt.ir.types import DType
 
 _HALF = ("bf16", "f16")
 """Dtypes that devices may have a rate for and programs of our own do not use."""
+
+VARIABLE = "CKPT_DEVICE"
+"""The environment variable that names the device file of this machine."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -41,6 +46,9 @@ class Device(BaseModel):
         bytes_per_second: memory bandwidth of long loops.
         capacity_bytes: memory in all; None when it is not known.
         launch_seconds: what a kernel costs before it does anything.
+        cache_bytes: what loops move so much or less stays in caches between them.
+        cache_bytes_per_second: bandwidth there; None when it is not known, and memory's is meant.
+        slowdown: by the name of an op, its seconds over those that the rates say.
         host_link: the way to host memory, if there is one.
     """
 
@@ -51,6 +59,9 @@ class Device(BaseModel):
     bytes_per_second: Positive
     capacity_bytes: Annotated[int, Field(gt=0)] | None = None
     launch_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    cache_bytes: Annotated[int, Field(ge=0)] = 0
+    cache_bytes_per_second: Positive | None = None
+    slowdown: dict[str, Positive] = Field(default_factory=dict[str, Positive])
     host_link: HostLink | None = None
 
     @model_validator(mode="after")
@@ -94,11 +105,36 @@ class Device(BaseModel):
 
     @staticmethod
     def this() -> "Device":
-        """The processor that we run on, by the figures that come with the package."""
+        """The processor that we run on: as `ckpt calibrate` measured it, where it has.
+
+        The file is the one that the environment variable CKPT_DEVICE names, or the user's own;
+        without one, the figures that come with the package are taken.
+
+        Raises:
+            DeviceError: the file cannot be read.
+        """
+        file = device_file()
+        return Device.load(file) if file.is_file() else Device.built_in()
+
+    @staticmethod
+    def built_in() -> "Device":
+        """The processor by the figures that come with the package."""
         return _parse(
             resources.files("ckpt.cost").joinpath("devices", "cpu.yaml").read_text("utf-8"),
             "the built-in cpu.yaml",
         )
+
+
+def device_file() -> Path:
+    """Where `ckpt calibrate` writes by default, and `Device.this` looks."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    else:
+        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return base / "ckpt" / "device.yaml"
 
 
 def _parse(text: str, where: str) -> Device:

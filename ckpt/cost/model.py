@@ -13,7 +13,8 @@ from ckpt.ir.storage import is_view, storage
 class CostModel:
     """Prices lets: measured where a measurement is known, a roofline elsewhere.
 
-    The roofline of a let is `max(flops / rate, bytes / bandwidth) + launch`, all of the device.
+    The roofline of a let is `max(flops / rate, bytes / bandwidth) * slowdown + launch`, all of
+    the device; the bandwidth is the caches' for a let that moves no more than they hold.
     """
 
     def __init__(self, device: Device, table: Mapping[str, float] | None = None) -> None:
@@ -49,10 +50,10 @@ class CostModel:
         dtypes = [v.type.dtype for v in eqn.outs] or [x.type.dtype for x in eqn.ins]
         rate = self.device.flops_per_second[dtypes[0].value]
         moved = cost.read_bytes + cost.written_bytes
-        return (
-            max(cost.flops / rate, moved / self.device.bytes_per_second)
-            + self.device.launch_seconds
-        )
+        device = self.device
+        near = moved <= device.cache_bytes and device.cache_bytes_per_second
+        seconds = max(cost.flops / rate, moved / (near or device.bytes_per_second))
+        return seconds * device.slowdown.get(eqn.op.name, 1.0) + device.launch_seconds
 
     @property
     def fingerprint(self) -> str:

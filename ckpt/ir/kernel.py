@@ -86,6 +86,19 @@ class Concat:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Zeros, and the elements of operand 0 at every `step`-th place of each axis from `start` on.
+
+    Attributes:
+        start: where the first element stands.
+        step: from each element to the next.
+    """
+
+    start: Axes
+    step: Axes
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     """A hand-written numba kernel: the function `name` in `ckpt/codegen/library/<name>.py`.
 
@@ -241,4 +254,4 @@ class NoKernel:
     why: str
 
 
-Kernel = Map | Reduce | Contract | Copy | Concat | Library | Nested | Blocks | NoKernel
+Kernel = Map | Reduce | Contract | Copy | Concat | Window | Library | Nested | Blocks | NoKernel

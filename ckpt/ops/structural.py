@@ -6,7 +6,7 @@ import numpy as np
 
 from ckpt.ir import kernel
 from ckpt.ir.build import Builder
-from ckpt.ir.kernel import Kernel, Library, NoKernel
+from ckpt.ir.kernel import Kernel, Map, NoKernel
 from ckpt.ir.layout import Layout
 from ckpt.ir.op import Array, Cost, Linear, Op, Sample, Tangents, primitive, require
 from ckpt.ir.program import Atom, Var
@@ -44,7 +44,7 @@ class Zero(Op):
 
     def lower(self, *ins: Type) -> Kernel:
         del ins
-        return Library("zero")
+        return Map("zero")
 
     def jvp(
         self, b: Builder, ins: Sequence[Atom], dins: Tangents

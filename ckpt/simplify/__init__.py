@@ -3,6 +3,7 @@
     dce         lets that nobody reads
     cse         lets that compute the same thing
     fold        lets whose result is an operand or a constant
+    gather      sums of zero-padded pieces that fill an array become concatenations
     sink        lets run as late as that holds no more bytes
     outputs     every result in a buffer of its own: the normal form that plan expects
     fuse        elementwise lets inlined into the loops of their readers; last, before planning

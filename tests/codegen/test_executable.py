@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ckpt.ops  # noqa: F401 (fills the registry)
+from ckpt.codegen.audit import audit
 from ckpt.codegen.executable import Executable
-from ckpt.codegen.table import table_of
-from ckpt.errors import ArgumentError, PlanError
+from ckpt.errors import ArgumentError, CodegenError, PlanError
 from ckpt.ir.interpret import interpret
 from ckpt.ir.text import parse
 from ckpt.plan.place import place
@@ -81,28 +81,21 @@ def test_what_stands_in_the_arena_before_a_step_does_not_matter(run):
         assert g.tobytes() == w.tobytes()
 
 
-def test_no_kernel_writes_outside_its_slots():
-    """Step by step: only the bytes of the results and the scratch of a step may change."""
+def test_no_kernel_writes_outside_its_slots_or_reads_dead_memory(run):
     lean = executable(PROGRAM, ORDER)
-    plan, table = lean.plan, table_of(PROGRAM, lean.plan)
-    arena = lean._arena
-    outs = [np.empty(v.type.shape, v.type.dtype.numpy) for v in PROGRAM.outs]
-    ins = [X, W, I]
-    bases = np.array([a.ctypes.data for a in (arena, table.constants, lean._words, *ins, *outs)])
-    lean._words[table.patched] = table.words[table.patched] + bases[table.buffers]
-    random = np.random.default_rng(0)
-    arena[:] = random.integers(0, 256, arena.size)
-    assert len(table.which) == len(plan.steps)  # one call each in this program
-    for at, step in enumerate(plan.steps):
-        before = arena.copy()
-        lean._run(lean._entries[at : at + 1].ctypes.data, 1)
-        allowed = np.zeros(arena.size, bool)
-        for slot in (plan.slots[s] for s in step.writes):
-            if slot.place.value == "arena":
-                allowed[slot.offset : slot.offset + slot.nbytes] = True
-        allowed[step.scratch_offset : step.scratch_offset + step.scratch_bytes] = True
-        changed = arena != before
-        assert not (changed & ~allowed).any()
+    for poison in (0x00, 0xFF):
+        for g, w in zip(audit(lean, X, W, I, poison=poison), run(X, W, I), strict=True):
+            assert g.tobytes() == w.tobytes()
+
+
+def test_a_kernel_that_writes_elsewhere_is_named():
+    lean = executable(PROGRAM, ORDER)
+    table, plan = lean.table, lean.plan
+    step = plan.steps[0]
+    first = next(i for i in table.patched if table.words[i] == plan.slots[step.writes[0]].offset)
+    lean.table.words[first] += plan.arena_bytes  # behind the arena
+    with pytest.raises(CodegenError, match=r"wrote byte \d+ of the arena, which is not its own"):
+        audit(lean, X, W, I)
 
 
 @pytest.mark.parametrize(

@@ -58,3 +58,14 @@ def test_every_primitive_has_a_price():
             made = outs if isinstance(outs, tuple) else (outs,)
             eqn = Eqn(tuple(map(Var, made)), sample.op, tuple(map(Var, sample.ins)))
             assert costs.seconds(eqn) >= DEVICE.launch_seconds
+
+
+def test_what_fits_caches_moves_faster_and_an_irregular_op_takes_longer():
+    dot, add = PROGRAM.eqns
+    near = DEVICE.model_copy(update={"cache_bytes": 1200, "cache_bytes_per_second": 100.0})
+    assert CostModel(near).seconds(add) == pytest.approx(12 + 0.5)
+    small = near.model_copy(update={"cache_bytes": 1199})
+    assert CostModel(small).seconds(add) == pytest.approx(120 + 0.5)
+    slow = DEVICE.model_copy(update={"slowdown": {"add": 3.0}})
+    assert CostModel(slow).seconds(add) == pytest.approx(360 + 0.5)
+    assert CostModel(slow).seconds(dot) == CostModel(DEVICE).seconds(dot)
