@@ -104,7 +104,8 @@ def partial_eval(
             What the function closes over is part of it, and at hand in any case.
         rows: keep known and unknown rows of one array apart where that leaves less to do late: what
             a prompt's `concatenate` joins stays a known prefix. Products of parts may round
-            otherwise than the function; off, results are those of the function bit for bit.
+            otherwise than the function, and what a mask hides is taken to be finite; off, results
+            are those of the function bit for bit.
         digest: residuals say of which known arguments they were made, so that `Staged.check` can
             tell when they are stale; the early program then reads them once more.
         policy: who chooses what to keep; "auto" is exact without a budget and certified with one.
@@ -272,7 +273,7 @@ def _parts(
         for v, crossed in zip(halves.residuals, sent, strict=True)
     )
     early, late = (
-        Half(half, traced, replace(terms.options, budget=budget))
+        Half(half, traced, replace(terms.options, budget=budget, policy="auto"))
         for half, budget in (
             (halves.early, Budget()),
             (halves.late, Budget(bytes=terms.budget.peak, reserve=terms.budget.reserve)),

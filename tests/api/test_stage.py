@@ -280,6 +280,17 @@ def test_what_is_wrong_is_said(options, error, said):
         ckpt.partial_eval(lambda a, u: np.sin(a) * u, **given)
 
 
+@pytest.mark.parametrize("policy", ["staging", "keep_nothing", "keep_read", "own_density"])
+def test_another_policy_may_choose(policy):
+    staged = ckpt.partial_eval(
+        predict, ("x", "y"), like=(X, Y, STAR), at_hand=("x", "y"), calls=9, policy=policy
+    )
+    kept = {"keep_nothing": []}.get(policy, ["tanh"])
+    assert [r.op for r in staged.residuals] == kept
+    whole = ckpt.compile(predict)(X, Y, STAR)
+    assert staged.bind(X, Y)(STAR).tobytes() == whole.tobytes()
+
+
 def test_a_budget_of_nothing_will_do_where_everything_is_at_hand():
     staged = ckpt.partial_eval(lambda a, u: np.sin(a) * u, "a", like=(X, X), at_hand="a", budget=0)
     assert staged.residuals == ()
