@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ckpt.ad.transpose import transpose
     from ckpt.ad.unzip import unzip
+    from ckpt.api.branches import cond, switch
     from ckpt.api.custom import custom_jvp, custom_vjp
     from ckpt.api.derivatives import jvp, linearize, vjp
     from ckpt.api.gradient import compile, grad, value_and_grad  # noqa: A004
+    from ckpt.api.loops import fori_loop, map, scan, while_loop  # noqa: A004
     from ckpt.api.pins import recompute, save
     from ckpt.api.residuals import Residuals
     from ckpt.api.stage import partial_eval
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
         CodegenError,
         IRTypeError,
         LinearityError,
+        LoopError,
         ParseError,
         PlanError,
         ResidualError,
@@ -55,6 +58,7 @@ _HOME = {
     "Limits": "ckpt.choice",
     "Link": "ckpt.choice",
     "LinearityError": "ckpt.errors",
+    "LoopError": "ckpt.errors",
     "ParseError": "ckpt.errors",
     "Plan": "ckpt.plan.plan",
     "PlanError": "ckpt.errors",
@@ -67,19 +71,25 @@ _HOME = {
     "TraceError": "ckpt.errors",
     "UnsupportedOpError": "ckpt.errors",
     "compile": "ckpt.api.gradient",
+    "cond": "ckpt.api.branches",
     "custom_jvp": "ckpt.api.custom",
     "custom_vjp": "ckpt.api.custom",
+    "fori_loop": "ckpt.api.loops",
     "grad": "ckpt.api.gradient",
     "jvp": "ckpt.api.derivatives",
     "linearize": "ckpt.api.derivatives",
+    "map": "ckpt.api.loops",
     "partial_eval": "ckpt.api.stage",
     "recompute": "ckpt.api.pins",
     "save": "ckpt.api.pins",
+    "scan": "ckpt.api.loops",
+    "switch": "ckpt.api.branches",
     "trace": "ckpt.frontends.numpy",
     "transpose": "ckpt.ad.transpose",
     "unzip": "ckpt.ad.unzip",
     "value_and_grad": "ckpt.api.gradient",
     "vjp": "ckpt.api.derivatives",
+    "while_loop": "ckpt.api.loops",
 }
 """Where each public name lives: imported when it is first used, so that `import ckpt` is quick."""
 
@@ -97,6 +107,7 @@ __all__ = [
     "Limits",
     "LinearityError",
     "Link",
+    "LoopError",
     "ParseError",
     "Plan",
     "PlanError",
@@ -109,19 +120,25 @@ __all__ = [
     "TraceError",
     "UnsupportedOpError",
     "compile",
+    "cond",
     "custom_jvp",
     "custom_vjp",
+    "fori_loop",
     "grad",
     "jvp",
     "linearize",
+    "map",
     "partial_eval",
     "recompute",
     "save",
+    "scan",
+    "switch",
     "trace",
     "transpose",
     "unzip",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]
 
 

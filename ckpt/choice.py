@@ -28,10 +28,13 @@ from policies import (
     Status,
     Value,
     evaluate,
+    frontier,
     solve,
 )
+from policies.budget import LARGEST_BYTES
 from policies.greedy import smallest_peak
 from policies.kept_report import KeptReport
+from policies.loops.binomial import forward_steps
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
@@ -40,6 +43,7 @@ from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
 
 __all__ = [
     "ALIGNMENT_BYTES",
+    "LARGEST_BYTES",
     "Budget",
     "Calls",
     "Choice",
@@ -52,6 +56,7 @@ __all__ = [
     "Progress",
     "Status",
     "Step",
+    "Value",
     "budget_error",
     "choices_of",
     "decide",
@@ -60,6 +65,8 @@ __all__ = [
     "fixed_bytes",
     "format_bytes",
     "format_seconds",
+    "forward_steps",
+    "frontier",
     "leanest",
     "names",
     "parse_bytes",

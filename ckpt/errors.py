@@ -55,6 +55,10 @@ class BudgetError(CkptError, ValueError):
         self.witness = witness
 
 
+class LoopError(CkptError, RuntimeError):
+    """A loop made more steps than it may."""
+
+
 class PlanError(CkptError, AssertionError):
     """A plan failed verification: it is damaged, foreign, or our bug."""
 

@@ -60,9 +60,7 @@ def frontier(
         asked = [budget_of(b, reserve, None) for b in listed(budgets)]
         others = NAMED if policies is None else listed(policies)
         subject = load(model, gradient=not no_grad)
-        found = frontier_of(
-            subject, told, asked, policies=others, n_points=points, task=said.task
-        )
+        found = frontier_of(subject, told, asked, policies=others, n_points=points, task=said.task)
     if out:
         drawn = draw(found, told.policy)
         write_with(out, lambda path: figure.save(drawn, path))

@@ -20,13 +20,13 @@ from ckpt.cost.model import CostModel
 from ckpt.frontends.numpy import emit_program
 from ckpt.ir.build import share_explicitly
 from ckpt.ir.check import check
+from ckpt.ir.forget import forget
 from ckpt.ir.interpret import interpret
 from ckpt.ir.program import Eqn, Program, Var
 from ckpt.ir.storage import is_view, storage
 from ckpt.ir.text import parse, to_text
 from ckpt.ir.work import work, work_of
 from ckpt.simplify import simplify
-from ckpt.simplify.forget import forget
 from tests.laws.oracles import draw_inputs, same_bits
 from tests.laws.strategies import programs
 
