@@ -8,7 +8,7 @@ from typing import Any, final
 from ckpt.api.derive import joint_of
 from ckpt.api.evaluate import fresh
 from ckpt.api.part import Part
-from ckpt.api.residuals import Residual, Residuals
+from ckpt.api.residuals import Residual, Residuals, digest_of
 from ckpt.api.step import Compiled, Options, plan_joint, ready_to_plan, result_of
 from ckpt.codegen.executable import Executable
 from ckpt.frontends.numpy import Traced, emit_program, has_tracer
@@ -98,6 +98,7 @@ class Early(Stage):
         residuals: what it leaves.
         n_results: how many of its results are results of the function.
         fingerprint: of both programs.
+        digest: whether what it leaves says of which arguments.
     """
 
     half: Half
@@ -105,6 +106,7 @@ class Early(Stage):
     residuals: tuple[Residual, ...]
     n_results: int
     fingerprint: str
+    digest: bool = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Residuals:
         """Run on the known arguments, in the function's order or by name.
@@ -119,7 +121,9 @@ class Early(Stage):
         found = self.half.run([*known, *self.half.traced.constants])
         results, sent = found[: self.n_results], found[self.n_results :]
         names = [r.name for r in self.residuals]
-        return Residuals(dict(zip(names, sent, strict=True)), tuple(results), self.fingerprint)
+        arrays = dict(zip(names, sent, strict=True))
+        made_of = digest_of(known) if self.digest and not any(map(has_tracer, known)) else ""
+        return Residuals(arrays, tuple(results), self.fingerprint, made_of)
 
 
 @final

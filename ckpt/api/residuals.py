@@ -1,5 +1,6 @@
 """What the early program leaves for the late one: named arrays that can be kept in a file."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from ckpt.frontends.arguments import NAMESPACE
 from ckpt.ir.program import SourceLine
 from ckpt.ir.types import Type
 
-_FINGERPRINT, _NAMES, _N_RESULTS = "ckpt.fingerprint", "ckpt.residuals", "ckpt.n_results"
+_FINGERPRINT, _DIGEST = "ckpt.fingerprint", "ckpt.digest"
+_NAMES, _N_RESULTS = "ckpt.residuals", "ckpt.n_results"
 _RESULT = "result"
 
 
@@ -56,11 +58,13 @@ class Residuals(Mapping[str, Any]):
         arrays: by the name of the residual, in order.
         results: what is returned as it is, whatever the unknown arguments are.
         fingerprint: of the two programs; a late program refuses what is not its own.
+        digest: of the known arguments; "" where none was asked for.
     """
 
     arrays: Mapping[str, Any]
     results: tuple[Any, ...]
     fingerprint: str
+    digest: str = ""
 
     def __getitem__(self, name: str) -> Any:
         return self.arrays[name]
@@ -93,6 +97,7 @@ class Residuals(Mapping[str, Any]):
             _FINGERPRINT: self.fingerprint,
             _NAMES: json.dumps(list(self.arrays)),
             _N_RESULTS: str(len(self.results)),
+            _DIGEST: self.digest,
         }
         tensors_file.write(path, whole, words)
 
@@ -113,7 +118,8 @@ class Residuals(Mapping[str, Any]):
         try:
             names: list[str] = json.loads(words[_NAMES])
             results = tuple(arrays[f"{_RESULT} {i}"] for i in range(int(words[_N_RESULTS])))
-            return Residuals({n: arrays[n] for n in names}, results, words[_FINGERPRINT])
+            named = {n: arrays[n] for n in names}
+            return Residuals(named, results, words[_FINGERPRINT], words[_DIGEST])
         except (KeyError, ValueError, TypeError):
             raise ResidualError(f"{path} holds arrays, but was not written by ckpt") from None
 
@@ -140,6 +146,19 @@ class Residuals(Mapping[str, Any]):
                 )
 
 
+def digest_of(arrays: Iterable[Any]) -> str:
+    """Sha256 of the bytes of arrays.
+
+    >>> digest_of([np.arange(3)]) == digest_of([np.array([0, 1, 2])])
+    True
+    """
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+# the digest is of one run, and takes no part in how residuals hang together
 def _flatten(r: Residuals) -> tuple[tuple[Any, ...], Any, tuple[Any, ...]]:
     names = tuple(r.arrays)
     leaves = (*r.arrays.values(), *r.results)

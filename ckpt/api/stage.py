@@ -9,13 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-
 from ckpt.api.derive import prepared
 from ckpt.api.half import Early, Half, Late
 from ckpt.api.part import Part, Place, argument_of
 from ckpt.api.priced import priced
-from ckpt.api.residuals import Residual
+from ckpt.api.residuals import Residual, digest_of
 from ckpt.api.signature import positions
 from ckpt.api.split import halves_of, labels_of, named
 from ckpt.api.staged import Staged
@@ -55,6 +53,7 @@ class Terms:
         loads: whether they are loaded once and stay, or in every call.
         options: policy, device and effort; their budget plays no part.
         rows: whether known and unknown rows of one array are kept apart.
+        digest: whether residuals say of which known arguments they were made.
     """
 
     known: Sequence[Place]
@@ -65,6 +64,7 @@ class Terms:
     loads: Loads
     options: Options
     rows: bool = True
+    digest: bool = False
 
 
 def partial_eval(
@@ -78,6 +78,7 @@ def partial_eval(
     loads: Loads = "once",
     at_hand: str | int | Sequence[str | int] = (),
     rows: bool = True,
+    digest: bool = False,
     policy: str = "auto",
     device: Device | None = None,
     limits: Limits | None = None,
@@ -103,7 +104,10 @@ def partial_eval(
             What the function closes over is part of it, and at hand in any case.
         rows: keep known and unknown rows of one array apart where that leaves less to do late: what
             a prompt's `concatenate` joins stays a known prefix. Products of parts may round
-            otherwise than the function; off, results are those of the function bit for bit.
+            otherwise than the function, and what a mask hides is taken to be finite; off, results
+            are those of the function bit for bit.
+        digest: residuals say of which known arguments they were made, so that `Staged.check` can
+            tell when they are stale; the early program then reads them once more.
         policy: who chooses what to keep; "auto" is exact without a budget and certified with one.
         device: whose costs to plan with.
         limits: how hard to search.
@@ -143,7 +147,7 @@ def partial_eval(
         limit = replace(limit, bytes=None, rest=limit.bytes if limit.rest is None else limit.rest)
     args, kwargs = ((), like) if isinstance(like, Mapping) else (tuple(like), {})
     options = Options(Budget(), policy, device or Device.this(), limits, progress)
-    terms = Terms(_all(known), _all(at_hand), calls, limit, load, loads, options, rows)
+    terms = Terms(_all(known), _all(at_hand), calls, limit, load, loads, options, rows, digest)
     return staged_of(trace(f, args, kwargs), terms)
 
 
@@ -269,7 +273,7 @@ def _parts(
         for v, crossed in zip(halves.residuals, sent, strict=True)
     )
     early, late = (
-        Half(half, traced, replace(terms.options, budget=budget))
+        Half(half, traced, replace(terms.options, budget=budget, policy="auto"))
         for half, budget in (
             (halves.early, Budget()),
             (halves.late, Budget(bytes=terms.budget.peak, reserve=terms.budget.reserve)),
@@ -282,15 +286,13 @@ def _parts(
     taken = Part(traced.arguments, places[0], "known")
     given = Part(traced.arguments, places[1], "late")
     return (
-        Early(early, taken, residuals, len(halves.early_outs), mark),
+        Early(early, taken, residuals, len(halves.early_outs), mark, terms.digest),
         Late(late, given, residuals, halves.early_outs, constants, mark),
     )
 
 
 def _mark(halves: Halves, constants: Sequence[Any]) -> str:
     """What residuals are recognised by: both programs, and what the late one closes over."""
-    digest = hashlib.sha256("".join(map(fingerprint, (halves.early, halves.late))).encode())
-    for constant in constants:
-        if not has_tracer(constant):
-            digest.update(np.ascontiguousarray(constant).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+    closed_over = digest_of(x for x in constants if not has_tracer(x))
+    parts = (*map(fingerprint, (halves.early, halves.late)), closed_over)
+    return hashlib.sha256("".join(parts).encode()).hexdigest()

@@ -8,8 +8,9 @@ from typing import Any
 
 from ckpt.api.half import Early, Late
 from ckpt.api.part import Part
-from ckpt.api.residuals import Residual, Residuals
+from ckpt.api.residuals import Residual, Residuals, digest_of
 from ckpt.choice import Decision, KeptReport, Problem
+from ckpt.errors import ResidualError
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,30 @@ class Staged:
             return self.late.of(residuals, [held[i] if i in held else next(rest) for i in wanted])
 
         return bound
+
+    def check(self, residuals: Residuals, *args: Any, **kwargs: Any) -> None:
+        """Refuse residuals of another split, or of other known arguments than these.
+
+        Raises:
+            ResidualError: they are stale, or `partial_eval` was not asked for a digest.
+
+        >>> import numpy as np
+        >>> from ckpt.api.stage import partial_eval
+        >>> one, two = np.ones(2), np.zeros(2)
+        >>> staged = partial_eval(lambda a, x: np.exp(a) * x, 0, like=(one, one), digest=True)
+        >>> staged.check(staged.early(one), one)
+        >>> staged.check(staged.early(one), two)
+        Traceback (most recent call last):
+        ...
+        ckpt.errors.ResidualError: these residuals were made of other known arguments
+        """
+        residuals.check(self.fingerprint, self.residuals)
+        if not residuals.digest:
+            raise ResidualError(
+                "these residuals do not say what they were made of: split with digest=True"
+            )
+        if residuals.digest != digest_of(self.early.takes.leaves(args, kwargs)):
+            raise ResidualError("these residuals were made of other known arguments")
 
     def load(self, path: str | Path, *, mmap: bool = True) -> Residuals:
         """Read residuals from a file and see that they are ours.

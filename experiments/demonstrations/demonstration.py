@@ -1,4 +1,4 @@
-"""What demonstrations share: a configuration from YAML, and timing in turns."""
+"""What demonstrations share: a configuration from YAML, a command, and timing in turns."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any, TypeVar
 
 import yaml
+from cyclopts import App
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
 from rich.table import Table
@@ -47,6 +48,34 @@ def configured(kind: type[C], path: Path) -> C:
     except ValidationError as error:
         said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise DemonstrationError(f"{path}: {said}") from None
+
+
+def command(
+    name: str, about: str, kind: type[C], report: Callable[[C], Callable[[Path], None]]
+) -> None:
+    """Run a demonstration from the command line.
+
+    Args:
+        name: of the demonstration, and of its configuration.
+        about: what it shows.
+        kind: of its configuration.
+        report: prints its tables, and gives what draws its picture.
+    """
+    app = App(name=name, help=about)
+
+    @app.default
+    def main(config: Path = FOLDER / f"{name}.yaml", *, picture: Path | None = None) -> None:
+        """Print the tables.
+
+        Args:
+            config: sizes.
+            picture: where to draw.
+        """
+        draw = report(configured(kind, config))
+        if picture is not None:
+            draw(picture)
+
+    app()
 
 
 def in_turns(calls: Mapping[str, Callable[[], Any]], repeat: int) -> dict[str, float]:

@@ -20,22 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cyclopts import App
 from scipy import sparse
 
 import ckpt
 import ckpt.numpy as cnp
 from experiments.demonstrations.demonstration import (
-    FOLDER,
     Config,
     DemonstrationError,
-    configured,
+    command,
     in_turns,
     show,
 )
 from policies.units import format_bytes, format_seconds
-
-app = App(name="finite_elements", help=__doc__)
 
 
 class FiniteElements(Config):
@@ -296,16 +292,9 @@ def draw(found: list[Pick], path: Path) -> None:
     save(figure, path)
 
 
-@app.default
-def main(config: Path = FOLDER / "finite_elements.yaml", *, picture: Path | None = None) -> None:
-    """Print the table, and draw what no budget limits.
-
-    Args:
-        config: sizes.
-        picture: where to draw.
-    """
-    told = configured(FiniteElements, config)
-    found = [pick for order in told.orders for pick in picks(told, order)]
+def report(config: FiniteElements) -> Callable[[Path], None]:
+    """Print the table."""
+    found = [pick for order in config.orders for pick in picks(config, order)]
     rows = [
         [
             str(p.order),
@@ -320,9 +309,8 @@ def main(config: Path = FOLDER / "finite_elements.yaml", *, picture: Path | None
     ]
     columns = ["order", "budget", "picked", "takes", "others", "above best", "SciPy"]
     show("one application of the operator", columns, rows)
-    if picture is not None:
-        draw(found, picture)
+    return lambda path: draw(found, path)
 
 
 if __name__ == "__main__":
-    app()
+    command("finite_elements", __doc__ or "", FiniteElements, report)

@@ -19,20 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cyclopts import App
 
 import ckpt
 from experiments.demonstrations.demonstration import (
-    FOLDER,
     Config,
     DemonstrationError,
-    configured,
+    command,
     in_turns,
     show,
 )
 from policies.units import format_bytes, format_seconds
-
-app = App(name="fourier", help=__doc__)
 
 
 class Fourier(Config):
@@ -175,16 +171,9 @@ def draw(rungs: list[Rung], path: Path) -> None:
     save(figure, path)
 
 
-@app.default
-def main(config: Path = FOLDER / "fourier.yaml", *, picture: Path | None = None) -> None:
-    """Print the ladder, and draw it.
-
-    Args:
-        config: sizes.
-        picture: where to draw.
-    """
-    told = configured(Fourier, config)
-    rungs = ladder(told)
+def report(config: Fourier) -> Callable[[Path], None]:
+    """Print the table."""
+    rungs = ladder(config)
     rows = [
         [
             r.name,
@@ -196,9 +185,8 @@ def main(config: Path = FOLDER / "fourier.yaml", *, picture: Path | None = None)
         for r in rungs
     ]
     show("transforms at fixed nodes", ["budget", "bytes", "kept", "predicted", "measured"], rows)
-    if picture is not None:
-        draw(rungs, picture)
+    return lambda path: draw(rungs, path)
 
 
 if __name__ == "__main__":
-    app()
+    command("fourier", __doc__ or "", Fourier, report)

@@ -13,21 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cyclopts import App
 
 import ckpt
 import ckpt.numpy as cnp
 from experiments.demonstrations.demonstration import (
-    FOLDER,
     Config,
     DemonstrationError,
-    configured,
+    command,
     in_turns,
     show,
 )
 from policies.units import format_bytes, format_seconds
-
-app = App(name="gaussian_process", help=__doc__)
 
 
 class GaussianProcess(Config):
@@ -177,16 +173,9 @@ def draw(seconds: dict[str, float], path: Path) -> None:
     save(figure, path)
 
 
-@app.default
-def main(config: Path = FOLDER / "gaussian_process.yaml", *, picture: Path | None = None) -> None:
-    """Print the tables, and draw the first.
-
-    Args:
-        config: sizes.
-        picture: where to draw.
-    """
-    told = configured(GaussianProcess, config)
-    seconds, apart = run(told)
+def report(config: GaussianProcess) -> Callable[[Path], None]:
+    """Print the tables; the first is what is drawn."""
+    seconds, apart = run(config)
     ours = seconds["ckpt.partial_eval"]
     rows = [
         [name, format_seconds(took), f"{took / ours:.1f}", f"{apart[name]:.1e}"]
@@ -194,10 +183,9 @@ def main(config: Path = FOLDER / "gaussian_process.yaml", *, picture: Path | Non
     ]
     show("one prediction", ["side", "per call", "of ours", "apart"], rows)
     columns = ["budget", "kept", "predicted", "measured"]
-    show("with the training inputs at hand", columns, ladder(told, *data(told)))
-    if picture is not None:
-        draw(seconds, picture)
+    show("with the training inputs at hand", columns, ladder(config, *data(config)))
+    return lambda path: draw(seconds, path)
 
 
 if __name__ == "__main__":
-    app()
+    command("gaussian_process", __doc__ or "", GaussianProcess, report)

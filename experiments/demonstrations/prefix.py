@@ -18,24 +18,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from cyclopts import App
 from pydantic import BaseModel, ConfigDict
 
 import ckpt
 import ckpt.numpy as cnp
 from experiments.demonstrations.demonstration import (
-    FOLDER,
     Config,
     DemonstrationError,
-    configured,
+    command,
     in_turns,
     show,
 )
 from policies import Choice, Link, Problem, solve
 from policies.keeping import keeping
 from policies.units import format_bytes, format_seconds
-
-app = App(name="prefix", help=__doc__)
 
 
 class Transformer(BaseModel):
@@ -315,22 +311,15 @@ def draw(speeds: list[Speed], path: Path) -> None:
     save(figure, path)
 
 
-@app.default
-def main(config: Path = FOLDER / "prefix.yaml", *, picture: Path | None = None) -> None:
-    """Print the tables, and draw the second.
-
-    Args:
-        config: sizes.
-        picture: where to draw.
-    """
-    told = configured(Prefix, config)
-    here = measure(told)
+def report(config: Prefix) -> Callable[[Path], None]:
+    """Print the tables; the second is what is drawn."""
+    here = measure(config)
     show(
         "on this machine",
         ["", "kept", "of which masks", "keys and values", "late", "whole", "faster", "apart"],
         [
             [
-                f"{told.small.layers} layers",
+                f"{config.small.layers} layers",
                 str(here.kept_bytes),
                 str(here.masks),
                 str(here.cache_bytes),
@@ -341,7 +330,7 @@ def main(config: Path = FOLDER / "prefix.yaml", *, picture: Path | None = None) 
             ]
         ],
     )
-    speeds = sweep(told)
+    speeds = sweep(config)
     ways: tuple[Way, ...] = ("best", "keys and values", "hidden states", "nothing")
     rows = [
         [
@@ -354,10 +343,9 @@ def main(config: Path = FOLDER / "prefix.yaml", *, picture: Path | None = None) 
         for s in speeds
     ]
     columns = ["link", *ways, "best keeps", "bytes", "gap %"]
-    show(f"planned for {told.device.name}, loaded in every call", columns, rows)
-    if picture is not None:
-        draw(speeds, picture)
+    show(f"planned for {config.device.name}, loaded in every call", columns, rows)
+    return lambda path: draw(speeds, path)
 
 
 if __name__ == "__main__":
-    app()
+    command("prefix", __doc__ or "", Prefix, report)

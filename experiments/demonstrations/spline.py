@@ -14,21 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cyclopts import App
 from scipy import ndimage
 
 import ckpt
 from experiments.demonstrations.demonstration import (
-    FOLDER,
     Config,
     DemonstrationError,
-    configured,
+    command,
     in_turns,
     show,
 )
 from policies.units import format_bytes, format_seconds
-
-app = App(name="spline", help=__doc__)
 
 
 class Spline(Config):
@@ -131,22 +127,14 @@ def draw(config: Spline, path: Path) -> None:
     figure.savefig(path)
 
 
-@app.default
-def main(config: Path = FOLDER / "spline.yaml", *, picture: Path | None = None) -> None:
-    """Print the table, and draw.
-
-    Args:
-        config: sizes.
-        picture: where to draw.
-    """
-    told = configured(Spline, config)
-    staged, seconds, apart = run(told)
+def report(config: Spline) -> Callable[[Path], None]:
+    """Print the table."""
+    staged, seconds, apart = run(config)
     kept = ", ".join(f"{r.op} {r.type} {format_bytes(r.nbytes)}" for r in staged.residuals)
     rows = [[name, format_seconds(took)] for name, took in seconds.items()]
     show(f"kept: {kept}; values {apart:.1e} apart", ["side", "per transform"], rows)
-    if picture is not None:
-        draw(told, picture)
+    return lambda path: draw(config, path)
 
 
 if __name__ == "__main__":
-    app()
+    command("spline", __doc__ or "", Spline, report)

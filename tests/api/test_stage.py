@@ -205,6 +205,20 @@ def test_stale_and_foreign_residuals_are_refused(tmp_path):
             split().late(bad, STAR)
 
 
+def test_residuals_of_other_data_are_told_by_their_digest(tmp_path):
+    staged = split(digest=True)
+    staged.early(X, Y).save(tmp_path / "r")
+    found = staged.load(tmp_path / "r")
+    staged.check(found, X, Y)
+    staged.check(found, y=Y.copy(), x=X)
+    changed = X.copy()
+    changed[7] = np.nextafter(changed[7], 2)
+    with pytest.raises(ckpt.ResidualError, match="other known arguments"):
+        staged.check(found, changed, Y)
+    with pytest.raises(ckpt.ResidualError, match="digest=True"):
+        staged.check(split().early(X, Y), X, Y)
+
+
 def test_what_the_late_program_closes_over_is_part_of_its_fingerprint():
     def of(table):
         return ckpt.partial_eval(lambda a, u: np.sin(a) * u * table, "a", like=(X, X))
@@ -264,6 +278,17 @@ def test_what_is_wrong_is_said(options, error, said):
     given = {"known": "a", "like": (np.zeros(3), np.zeros(3)), **options}
     with pytest.raises(error, match=said):
         ckpt.partial_eval(lambda a, u: np.sin(a) * u, **given)
+
+
+@pytest.mark.parametrize("policy", ["staging", "keep_nothing", "keep_read", "own_density"])
+def test_another_policy_may_choose(policy):
+    staged = ckpt.partial_eval(
+        predict, ("x", "y"), like=(X, Y, STAR), at_hand=("x", "y"), calls=9, policy=policy
+    )
+    kept = {"keep_nothing": []}.get(policy, ["tanh"])
+    assert [r.op for r in staged.residuals] == kept
+    whole = ckpt.compile(predict)(X, Y, STAR)
+    assert staged.bind(X, Y)(STAR).tobytes() == whole.tobytes()
 
 
 def test_a_budget_of_nothing_will_do_where_everything_is_at_hand():
