@@ -55,6 +55,12 @@ class Executable:
 
     Calls are serialised: two threads that share one executable wait for each other, and `clone`
     makes one that runs beside it.
+
+    Attributes:
+        program: what runs.
+        plan: what runs when, and where.
+        route: which printer made the kernels.
+        table: the plan as calls of kernels.
     """
 
     def __init__(

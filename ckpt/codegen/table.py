@@ -53,6 +53,9 @@ class Table:
 
 ARENA, CONSTANTS, FIRST_INPUT = 0, 1, 2
 
+MOST_CALLS = 256
+"""Of a task: between tasks a step can be interrupted."""
+
 
 def table_of(program: Program, plan: Plan) -> Table:
     """Lay out the calls of every step of a plan.
@@ -117,7 +120,7 @@ class _Tasks:
 
     def add(self, n_tiles: int) -> None:
         """The next call."""
-        if n_tiles == 1 and self._alone:
+        if n_tiles == 1 and self._alone and self._calls - self.tasks[-1][0] < MOST_CALLS:
             self._calls += 1
             self.tasks[-1][1] = self._calls
             return

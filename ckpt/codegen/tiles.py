@@ -27,7 +27,7 @@ GEMM_FLOPS = 8_000_000
 """Flops of a tile of a matrix product, at least: some hundred microseconds."""
 
 _FLOPS_PER_BYTE = 8.0
-_WIDE = 64
+_WIDE = 128
 """Rows and columns that a tile of a matrix product has at least: thinner ones are slower."""
 
 
