@@ -13,18 +13,18 @@ from ckpt.api.derive import prepared, pullback_of, tangent_halves
 from ckpt.api.evaluate import evaluate, fresh
 from ckpt.api.signature import arrays_of
 from ckpt.api.step import result_of
-from ckpt.choice import Budget, Choice, Decision, decide
+from ckpt.choice import Budget, Choice, Decision, decide, problem_of
 from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
 from ckpt.errors import ArgumentError
 from ckpt.frontends.arguments import NAMESPACE
 from ckpt.frontends.numpy import Traced, Tracer, has_tracer, trace
 from ckpt.frontends.tracing import current
+from ckpt.ir.forget import forget
 from ckpt.ir.program import Program
 from ckpt.ir.types import Type, type_of
 from ckpt.simplify import simplify
 from ckpt.simplify.dce import dce
-from ckpt.simplify.forget import forget
 
 
 def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -135,7 +135,8 @@ def vjp(
     limit = Budget.of(budget)
     if limit != Budget():
         costs = CostModel(device or Device.this())
-        decision = decide(joint.program, costs, limit, policy=policy, n_known=joint.n_known)
+        problem = problem_of(joint.program, costs, limit, n_known=joint.n_known)
+        decision = decide(joint.program, problem, policy=policy)
         chosen = chooser(decision)
 
         def choose_sunk(let: int) -> Choice:

@@ -16,13 +16,16 @@ import numpy as np
 
 from ckpt.codegen import arguments
 from ckpt.codegen.build import Progress, Route, build, kernel_text
+from ckpt.codegen.drivers.frame import RUNS, STATUS
 from ckpt.codegen.job import Job
-from ckpt.codegen.kernels import GemmKernel, LibraryKernel
+from ckpt.codegen.kernels import MapKernel, ReduceKernel
 from ckpt.codegen.memory import pages
-from ckpt.codegen.table import addresses, entries, table_of
+from ckpt.codegen.table import WORDS, addresses, entries, table_of
 from ckpt.codegen.threads import one_thread
 from ckpt.ir.op import Array
 from ckpt.ir.program import Program
+from ckpt.ir.types import Space
+from ckpt.ops.while_loop import too_long
 from ckpt.plan.plan import Plan
 from ckpt.plan.verify import verify
 
@@ -38,8 +41,9 @@ class Stats:
         steps: how many steps have run.
         last_seconds: wall time of the last one; None before the first.
         median_seconds: the median of the last hundred and one.
-        measured_peak_bytes: inputs, outputs, copies of inputs that were not contiguous, the arena
-            up to the highest byte that a kernel touched, and the reserve; None before `measure`.
+        measured_peak_bytes: inputs on the device, outputs, copies of inputs that were not
+            contiguous, the arena up to the highest byte that a kernel touched, and the reserve;
+            None before `measure`.
         measured_arena_bytes: the part of it that is the arena.
     """
 
@@ -97,8 +101,11 @@ class Executable:
         functions = [c.address for c in self._compiled]
         seconds = [plan.lets[step.let].seconds for step in plan.steps]
         self._job = Job(self.table, functions, self._words, seconds)
-        self._calls_blas = any(
-            isinstance(k, GemmKernel | LibraryKernel) for k in self.table.kernels
+        self._status = np.array([first + STATUS for _, first in self.table.frames], np.int64)
+        for word, kernel in self.table.functions:
+            self._words[word] = functions[kernel]
+        self._calls_blas = not all(
+            isinstance(k, MapKernel | ReduceKernel) for k in self.table.kernels
         )
         self._addresses = addresses(self.table)
         self._bases: list[int | None] = [None] * len(self._addresses)
@@ -135,6 +142,7 @@ class Executable:
 
         Raises:
             ArgumentError: an array or a buffer differs from what was compiled.
+            LoopError: a `while_loop` made more steps than its `max_steps`.
         """
         with self._lock:
             ins, _ = arguments.inputs(self.program, arrays)
@@ -144,7 +152,7 @@ class Executable:
 
     def _step(self, ins: Sequence[Array], outs: Sequence[Array], arena: Array) -> None:
         began = perf_counter()
-        for number, array in enumerate((arena, self.table.constants, *ins, *outs)):
+        for number, array in enumerate((arena, self.table.constants, self._words, *ins, *outs)):
             base = array.__array_interface__["data"][0]
             if base != self._bases[number]:
                 self._bases[number] = base
@@ -152,14 +160,24 @@ class Executable:
                 self._words[where] = offsets + base
         with one_thread() if self._calls_blas else nullcontext():
             self._job.run()
+        if self._status.size and self._words[self._status].any():
+            self._words[self._status] = 0
+            raise too_long()
         self._seconds.append(perf_counter() - began)
         self._steps += 1
 
     def records(self, bases: Sequence[int]) -> tuple[Array, Array]:
-        """Records of all calls, for buffers at these addresses, and per call kernel and record."""
-        words = self.table.words.copy()
-        words[self.table.patched] += np.array(bases, np.int64)[self.table.buffers]
-        return words, entries(self.table, [c.address for c in self._compiled], words)
+        """Records of all calls, and per call its kernel and record.
+
+        Args:
+            bases: the addresses of the arena, the constants, the inputs and the outputs.
+        """
+        words, functions = self.table.words.copy(), [c.address for c in self._compiled]
+        every = np.array([*bases[:WORDS], words.ctypes.data, *bases[WORDS:]], np.int64)
+        words[self.table.patched] += every[self.table.buffers]
+        for word, kernel in self.table.functions:
+            words[word] = functions[kernel]
+        return words, entries(self.table, functions, words)
 
     def measure(self, *arrays: Any) -> Stats:
         """Run two steps in poisoned memory, see which bytes of the arena they touch, and say so.
@@ -184,7 +202,11 @@ class Executable:
                 touched = max(touched, int(changed[-1]) + 1 if changed.size else 0)
             del arena
             self._arena = pages(planned)
-            given = sum(np.asarray(a).nbytes for a in arrays)
+            given = sum(
+                np.asarray(a).nbytes
+                for a, v in zip(arrays, self.program.ins, strict=True)
+                if v.type.space is Space.DEVICE
+            )
             results = sum(a.nbytes for a in outs)
             peak = given + copied + results + touched + self.plan.reserve_bytes
             self._measured = peak, touched
@@ -209,6 +231,11 @@ class Executable:
         return "\n".join(
             f"; {kernel.name}\n{kernel_text(kernel, self.route)}" for kernel in self.table.kernels
         )
+
+    def runs_of(self, program: Program) -> int:
+        """How often a program that an op of this one holds has run since this was made."""
+        frames = (first for held, first in self.table.frames if held is program)
+        return sum(int(self._words[first + RUNS]) for first in frames)
 
     @property
     def n_kernels(self) -> int:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
-from ckpt.codegen.calls import Address, Call, Word
-from ckpt.codegen.kernels import GemmKernel, LibraryKernel, MapKernel, ReduceKernel
+from ckpt.codegen.blocks import parts_of
+from ckpt.codegen.kernels import BlocksKernel, GemmKernel, MapKernel, ReduceKernel
+from ckpt.codegen.record import Address, Call, Word
 from ckpt.cost.reduction import LANES
 from ckpt.ir.kernel import Expression
 from ckpt.ops.elementwise import FLOPS
@@ -40,7 +41,9 @@ def tiles_of(call: Call) -> list[Call]:
             return _reduce(call, call.kernel)
         case GemmKernel():
             return _gemm(call, call.kernel)
-        case LibraryKernel():
+        case BlocksKernel():
+            return parts_of(call)
+        case _:
             return [call]
 
 

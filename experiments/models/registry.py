@@ -3,6 +3,7 @@
 from typing import Any
 
 from experiments.models import (
+    burgers,
     gaussian_process,
     gpt,
     heat,
@@ -16,6 +17,7 @@ from experiments.models import (
 from experiments.models.model import Model
 
 MODELS: dict[str, Model[Any]] = {
+    "burgers": burgers.MODEL,
     "gaussian_process": gaussian_process.MODEL,
     "gpt": gpt.MODEL,
     "heat": heat.MODEL,

@@ -119,15 +119,15 @@ def test_random_decisions_give_the_same_bits_in_the_bytes_they_plan(name):
 def test_every_plan_keeps_its_budget_and_the_bits(name, fraction):
     joint, arrays = gradient_program(name)
     limits = Limits(work=200)
-    budget = Budget(fraction=fraction)
+    problem = problem_of(joint.program, COSTS, Budget(fraction=fraction), n_known=joint.n_known)
     try:
-        decision = decide(joint.program, COSTS, budget, n_known=joint.n_known, limits=limits)
+        decision = decide(joint.program, problem, limits=limits)
     except BudgetError as error:
         # Inputs and outputs alone may exceed it: then the smallest known budget must work.
         assert error.min_bytes is not None
         assert error.lower_bound_bytes <= error.min_bytes
-        budget = Budget(bytes=error.min_bytes)
-        decision = decide(joint.program, COSTS, budget, n_known=joint.n_known, limits=limits)
+        problem = problem.with_budget(Budget(bytes=error.min_bytes))
+        decision = decide(joint.program, problem, limits=limits)
     order = running_order(decision)
     plan = place(joint.program, order, costs=COSTS)
     assert decision.peak_bytes <= decision.budget_bytes
@@ -137,7 +137,6 @@ def test_every_plan_keeps_its_budget_and_the_bits(name, fraction):
     assert same_bits(executable(*arrays), reference(name))
     stats = executable.measure(*arrays)
     assert stats.measured_peak_bytes <= plan.peak_bytes
-    problem = problem_of(joint.program, COSTS, budget, n_known=joint.n_known)
     assert evaluate(problem, decision.order).peak_bytes == decision.peak_bytes
 
 
@@ -145,14 +144,13 @@ def test_every_plan_keeps_its_budget_and_the_bits(name, fraction):
 @given(st.lists(st.floats(0.3, 1.0), min_size=2, max_size=4, unique=True))
 def test_p19_a_looser_budget_is_never_slower_than_the_bound_of_a_tighter_one(fractions):
     joint, _ = gradient_program("mlp")
+    problem = problem_of(joint.program, COSTS, n_known=joint.n_known)
     decisions = []
     for fraction in sorted(fractions):
         try:
             found = decide(
                 joint.program,
-                COSTS,
-                Budget(fraction=fraction),
-                n_known=joint.n_known,
+                problem.with_budget(Budget(fraction=fraction)),
                 limits=Limits(work=200),
             )
         except BudgetError:
