@@ -18,7 +18,7 @@ from ckpt.codegen import arguments
 from ckpt.codegen.build import Progress, Route, build, kernel_text
 from ckpt.codegen.drivers.frame import RUNS, STATUS
 from ckpt.codegen.job import Job
-from ckpt.codegen.kernels import BlocksKernel, GemmKernel, LibraryKernel
+from ckpt.codegen.kernels import MapKernel, ReduceKernel
 from ckpt.codegen.memory import pages
 from ckpt.codegen.table import WORDS, addresses, entries, table_of
 from ckpt.codegen.threads import one_thread
@@ -59,6 +59,12 @@ class Executable:
 
     Calls are serialised: two threads that share one executable wait for each other, and `clone`
     makes one that runs beside it.
+
+    Attributes:
+        program: what runs.
+        plan: what runs when, and where.
+        route: which printer made the kernels.
+        table: the plan as calls of kernels.
     """
 
     def __init__(
@@ -92,13 +98,15 @@ class Executable:
         self.table = table_of(program, plan)
         self._compiled = build(self.table.kernels, route, progress)
         self._words = self.table.words.copy()
-        functions = self._linked(self._words)
+        functions = [c.address for c in self._compiled]
         seconds = [plan.lets[step.let].seconds for step in plan.steps]
         self._job = Job(self.table, functions, self._words, seconds)
-        self._calls_blas = any(
-            isinstance(k, BlocksKernel | GemmKernel | LibraryKernel) for k in self.table.kernels
-        )
         self._status = np.array([first + STATUS for _, first in self.table.frames], np.int64)
+        for word, kernel in self.table.functions:
+            self._words[word] = functions[kernel]
+        self._calls_blas = not all(
+            isinstance(k, MapKernel | ReduceKernel) for k in self.table.kernels
+        )
         self._addresses = addresses(self.table)
         self._bases: list[int | None] = [None] * len(self._addresses)
         self._arena = pages(plan.arena_bytes)
@@ -144,8 +152,7 @@ class Executable:
 
     def _step(self, ins: Sequence[Array], outs: Sequence[Array], arena: Array) -> None:
         began = perf_counter()
-        places = (arena, self.table.constants, self._words, *ins, *outs)
-        for number, array in enumerate(places):
+        for number, array in enumerate((arena, self.table.constants, self._words, *ins, *outs)):
             base = array.__array_interface__["data"][0]
             if base != self._bases[number]:
                 self._bases[number] = base
@@ -160,19 +167,17 @@ class Executable:
         self._steps += 1
 
     def records(self, bases: Sequence[int]) -> tuple[Array, Array]:
-        """Records of all calls, for buffers at these addresses, and per call kernel and record."""
-        words = self.table.words.copy()
-        functions = self._linked(words)
-        places = np.array([*bases[:WORDS], words.ctypes.data, *bases[WORDS:]], np.int64)
-        words[self.table.patched] += places[self.table.buffers]
-        return words, entries(self.table, functions, words)
+        """Records of all calls, and per call its kernel and record.
 
-    def _linked(self, words: Array) -> list[int]:
-        """The addresses of all kernels, written down where drivers call them."""
-        functions = [c.address for c in self._compiled]
+        Args:
+            bases: the addresses of the arena, the constants, the inputs and the outputs.
+        """
+        words, functions = self.table.words.copy(), [c.address for c in self._compiled]
+        every = np.array([*bases[:WORDS], words.ctypes.data, *bases[WORDS:]], np.int64)
+        words[self.table.patched] += every[self.table.buffers]
         for word, kernel in self.table.functions:
             words[word] = functions[kernel]
-        return functions
+        return words, entries(self.table, functions, words)
 
     def measure(self, *arrays: Any) -> Stats:
         """Run two steps in poisoned memory, see which bytes of the arena they touch, and say so.

@@ -50,8 +50,8 @@ class Job:
     def run(self) -> None:
         """Run all tasks; what is interrupted in between ends with the tasks that were begun."""
         native = self._native
-        native.open(self._address)
         try:
+            native.open(self._address)
             if self._worth_sharing and threads() > 1:
                 call_helpers(self.take_part)
             for stop in self._stops:

@@ -64,6 +64,9 @@ ARENA, CONSTANTS, WORDS, FIRST_INPUT = 0, 1, 2, 3
 _Where = Callable[[Address], tuple[int, int]]
 _Note = Callable[[int, int, int], None]
 
+MOST_CALLS = 256
+"""Of a task: between tasks a step can be interrupted."""
+
 
 def table_of(program: Program, plan: Plan) -> Table:
     """Lay out the calls of every step of a plan.
@@ -75,13 +78,12 @@ def table_of(program: Program, plan: Plan) -> Table:
     which: list[int] = []
     starts: list[int] = []
     positions: list[int] = []
-    for position, call, place in _calls(program, plan, layout.constants):
-        tiles = tiles_of(call)
+    for position, tiles, place in _calls(program, plan, layout.constants):
         tasks.add(len(tiles))
         positions += [position] * len(tiles)
-        for tile in tiles:
-            which.append(layout.kernel(tile.kernel))
-            starts.append(layout.record(tile, place, layout.patch))
+        for call in tiles:
+            which.append(layout.kernel(call.kernel))
+            starts.append(layout.record(call, place, layout.patch))
     return Table(
         kernels=tuple(layout.kernels),
         which=np.array(which, np.int64),
@@ -100,10 +102,10 @@ def table_of(program: Program, plan: Plan) -> Table:
 
 def _calls(
     program: Program, plan: Plan, constants: dict[bytes, int]
-) -> Iterator[tuple[int, Call, _Where]]:
-    """The calls of a plan: position of the step, call, and where its operands and results stand."""
+) -> Iterator[tuple[int, list[Call], _Where]]:
+    """The tiles of every call of a plan, its step, and where that finds what it works on."""
     stored = storage(program)
-    calls: dict[int, list[Call]] = {}
+    calls: dict[int, list[list[Call]]] = {}
     for position, step in enumerate(plan.steps):
         eqn = program.eqns[step.let]
         if step.let not in calls:  # every run of a let makes the same calls
@@ -111,9 +113,30 @@ def _calls(
             layouts = [
                 stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
             ]
-            calls[step.let] = calls_of(eqn, layouts)
+            calls[step.let] = [tiles_of(call) for call in calls_of(eqn, layouts)]
         place = _placer(program, plan, step, constants)
-        yield from ((position, call, place) for call in calls[step.let])
+        yield from ((position, tiles, place) for tiles in calls[step.let])
+
+
+class _Tasks:
+    """Calls grouped into tasks: tiles of one call side by side, other calls one after another."""
+
+    def __init__(self) -> None:
+        self.tasks: list[list[int]] = []
+        self._calls = 0
+        self._alone = False
+
+    def add(self, n_tiles: int) -> None:
+        """The next call."""
+        if n_tiles == 1 and self._alone and self._calls - self.tasks[-1][0] < MOST_CALLS:
+            self._calls += 1
+            self.tasks[-1][1] = self._calls
+            return
+        self._alone = n_tiles == 1
+        done = len(self.tasks)
+        for _ in range(n_tiles):
+            self.tasks.append([self._calls, self._calls + 1, done])
+            self._calls += 1
 
 
 class _Layout:
@@ -163,7 +186,8 @@ class _Layout:
 
         calls = [
             (self.kernel(call.kernel), self.record(call, place, note))
-            for _, call, place in _calls(program, placed(program), self.constants)
+            for _, tiles, place in _calls(program, placed(program), self.constants)
+            for call in tiles
         ]
         first = len(self.words)
         self.frames.append((program, first))
@@ -186,27 +210,6 @@ class _Layout:
             self.patch(at_fixed + 3 * k, WORDS, 8 * word)
             self.words[at_fixed + 3 * k + 1 : at_fixed + 3 * k + 3] = [base, offset]
         return first
-
-
-class _Tasks:
-    """Calls grouped into tasks: tiles of one call side by side, other calls one after another."""
-
-    def __init__(self) -> None:
-        self.tasks: list[list[int]] = []
-        self._calls = 0
-        self._alone = False
-
-    def add(self, n_tiles: int) -> None:
-        """The next call."""
-        if n_tiles == 1 and self._alone:
-            self._calls += 1
-            self.tasks[-1][1] = self._calls
-            return
-        self._alone = n_tiles == 1
-        done = len(self.tasks)
-        for _ in range(n_tiles):
-            self.tasks.append([self._calls, self._calls + 1, done])
-            self._calls += 1
 
 
 def _placer(program: Program, plan: Plan, step: Run, constants: dict[bytes, int]) -> _Where:

@@ -11,12 +11,9 @@ from dataclasses import replace
 from itertools import pairwise
 from math import prod
 
-from ckpt.codegen.calls import Address, Call, Word
-from ckpt.codegen.kernels import (
-    GemmKernel,
-    MapKernel,
-    ReduceKernel,
-)
+from ckpt.codegen.blocks import parts_of
+from ckpt.codegen.kernels import BlocksKernel, GemmKernel, MapKernel, ReduceKernel
+from ckpt.codegen.record import Address, Call, Word
 from ckpt.cost.reduction import LANES
 from ckpt.ir.kernel import Expression
 from ckpt.ops.elementwise import FLOPS
@@ -31,7 +28,7 @@ GEMM_FLOPS = 8_000_000
 """Flops of a tile of a matrix product, at least: some hundred microseconds."""
 
 _FLOPS_PER_BYTE = 8.0
-_WIDE = 64
+_WIDE = 128
 """Rows and columns that a tile of a matrix product has at least: thinner ones are slower."""
 
 
@@ -44,7 +41,9 @@ def tiles_of(call: Call) -> list[Call]:
             return _reduce(call, call.kernel)
         case GemmKernel():
             return _gemm(call, call.kernel)
-        case _:  # what is cut by itself, or not at all
+        case BlocksKernel():
+            return parts_of(call)
+        case _:
             return [call]
 
 

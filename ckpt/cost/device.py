@@ -12,11 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ckpt.errors import CkptError
 from ckpt.ir.types import DType
 
-_HALF = ("bf16", "f16")
-"""Dtypes that devices may have a rate for and programs of our own do not use."""
-
 VARIABLE = "CKPT_DEVICE"
 """The environment variable that names the device file of this machine."""
+
+_HALF = ("bf16", "f16")
+"""Dtypes that devices may have a rate for and programs of our own do not use."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

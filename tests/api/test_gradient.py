@@ -280,3 +280,22 @@ def test_units_are_understood(text):
 
     step = ckpt.value_and_grad(deep, budget=text)
     assert step.plan_for(ckpt.Spec((4096,))).peak_bytes > 0
+
+
+def test_arrays_of_another_byte_order_are_refused_in_every_call():
+    step = ckpt.value_and_grad(lambda x: np.sum(x * x))
+    x = np.arange(3.0)
+    for _ in range(2):
+        with pytest.raises(ckpt.TraceError, match="dtype >f8 is not supported"):
+            step(x.astype(">f8"))
+        np.testing.assert_array_equal(step(x)[1], 2 * x)
+        np.testing.assert_array_equal(step(x[::-1])[1], 2 * x[::-1])
+
+
+def test_calls_differ_by_structure_and_static_arguments_even_when_arrays_are_alike():
+    step = ckpt.value_and_grad(lambda p, *rest, double=False: np.sum(p["a"]) * (1 + double))
+    x = np.ones(2)
+    assert step({"a": x})[1]["a"].tolist() == [1, 1]
+    assert step({"a": x}, double=True)[1]["a"].tolist() == [2, 2]
+    assert step({"a": x, "b": x})[1]["b"].tolist() == [0, 0]
+    assert step({"a": x})[1].keys() == {"a"}

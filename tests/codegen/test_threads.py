@@ -130,7 +130,7 @@ def test_concurrent_calls_of_two_steps_and_of_one(step, threads):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_a_forked_child_runs_steps_with_threads_of_its_own(step, threads):
     threads(2)
     want = bits(step(W, X))
