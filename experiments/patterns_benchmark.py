@@ -31,7 +31,8 @@ from experiments.schema import load_model
 from policies.units import format_bytes
 
 CONFIGS = tuple(
-    Path(f"configs/models/{name}.yaml") for name in ("gpt", "gpt_long", "gpt_wide", "vit_digits")
+    Path(f"configs/models/{name}.yaml")
+    for name in ("gpt", "gpt_long", "gpt_wide", "gpt_vocabulary", "vit_digits")
 )
 
 app = App(name="patterns_benchmark", help=__doc__)

@@ -93,10 +93,10 @@ class Attention:
     value: Seen
     result: Labels
 
-    @property
-    def product(self) -> Eqn:
-        """The let that would make the matrix of scores."""
-        return self.scores.product
+    def gone(self, sight: Sight) -> set[Var]:
+        """What must not be needed any more: the matrix of scores."""
+        del sight
+        return set(self.scores.product.outs)
 
     def pays(self) -> bool:
         """Whether working the scores out again is less than writing and reading them.

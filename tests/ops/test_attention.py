@@ -12,11 +12,11 @@ from ckpt.codegen import table
 from ckpt.codegen.blocks import parts_of
 from ckpt.ir.build import Builder
 from ckpt.ir.check import check
+from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline
 from ckpt.ir.interpret import interpret
 from ckpt.ir.op import OPS
 from ckpt.ir.types import DType, Type
-from ckpt.simplify.forget import forget
 from ckpt.simplify.outputs import own_outputs
 from tests.codegen.harness import executable, one_op, run_guarded
 
