@@ -136,6 +136,20 @@ def _from_program(file: Path) -> tuple[Traced, Sequence[int]]:
 # --- modules ------------------------------------------------------------------------------------
 
 
+def function_of(
+    model: str, changes: Mapping[str, int] | None = None
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function and the arguments of file.py:function, as its module gives them.
+
+    Raises:
+        ModelError: it is not of that form, or cannot be found or used.
+    """
+    path, colon, name = model.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        raise ModelError(f"{model!r} is not file.py:function, which is what --jax takes")
+    return _from_module(Path(path), name, changes or {})
+
+
 def _from_module(
     file: Path, name: str, changes: Mapping[str, int]
 ) -> tuple[Callable[..., Any], tuple[Any, ...]]:
