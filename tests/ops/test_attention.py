@@ -4,7 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-from ckpt.simplify.forget import forget
 
 from ckpt.ad.forward import jvp
 from ckpt.ad.transpose import transpose
