@@ -23,7 +23,8 @@ from rich.table import Table
 import ckpt
 from ckpt import Budget, Limits, Step
 from ckpt.files import write_text
-from ckpt.ops.pattern import Pattern
+from ckpt.ir.kernel import Blocks
+from ckpt.ir.program import Eqn
 from experiments.measurement import Prepared, smallest_feasible
 from experiments.models.registry import MODELS
 from experiments.result import machine, versions
@@ -43,7 +44,7 @@ class Side:
     """One gradient step, with patterns or without.
 
     Attributes:
-        patterns: how many lets are patterns, by name.
+        patterns: how many lets have blocked kernels, by name.
         arena_bytes: when everything is saved.
         peak_bytes: the same with inputs and outputs.
         smallest_bytes: the smallest budget for which a plan was found; None if not asked for.
@@ -98,10 +99,11 @@ def row_of(file: Path, repeat: int, work: int | None) -> Row:
         if work:
             found = smallest_feasible(lambda b, p=patterns: step(b, patterns=p), args)
             smallest = found.plan.peak_bytes
-        ops = [made.executable.program.eqns[let].op for let in {run.let for run in plan.steps}]
+        program = made.executable.program
+        runs = [program.eqns[let] for let in sorted({run.let for run in plan.steps})]
         sides.append(
             Side(
-                patterns=dict(Counter(op.name for op in ops if isinstance(op, Pattern))),
+                patterns=dict(Counter(eqn.op.name for eqn in runs if is_blocked(eqn))),
                 arena_bytes=plan.arena_bytes,
                 peak_bytes=plan.peak_bytes,
                 smallest_bytes=smallest,
@@ -110,6 +112,11 @@ def row_of(file: Path, repeat: int, work: int | None) -> Row:
             )
         )
     return Row(file.stem, *sides, difference_of(*prepared))
+
+
+def is_blocked(eqn: Eqn) -> bool:
+    """Whether a let runs as loops around other kernels."""
+    return isinstance(eqn.op.lower(*(x.type.plain() for x in eqn.ins)), Blocks)
 
 
 def difference_of(left: Prepared, right: Prepared) -> float:
