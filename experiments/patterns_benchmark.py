@@ -16,14 +16,15 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from ckpt.cli.files import write_text
 from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
 import ckpt
 from ckpt import Budget, Limits, Step
-from ckpt.ops.pattern import Pattern
+from ckpt.files import write_text
+from ckpt.ir.kernel import Blocks
+from ckpt.ir.program import Eqn
 from experiments.measurement import Prepared, smallest_feasible
 from experiments.models.registry import MODELS
 from experiments.result import machine, versions
@@ -31,7 +32,8 @@ from experiments.schema import load_model
 from policies.units import format_bytes
 
 CONFIGS = tuple(
-    Path(f"configs/models/{name}.yaml") for name in ("gpt", "gpt_long", "gpt_wide", "vit_digits")
+    Path(f"configs/models/{name}.yaml")
+    for name in ("gpt", "gpt_long", "gpt_wide", "gpt_vocabulary", "vit_digits")
 )
 
 app = App(name="patterns_benchmark", help=__doc__)
@@ -42,7 +44,7 @@ class Side:
     """One gradient step, with patterns or without.
 
     Attributes:
-        patterns: how many lets are patterns, by name.
+        patterns: how many lets have blocked kernels, by name.
         arena_bytes: when everything is saved.
         peak_bytes: the same with inputs and outputs.
         smallest_bytes: the smallest budget for which a plan was found; None if not asked for.
@@ -97,10 +99,11 @@ def row_of(file: Path, repeat: int, work: int | None) -> Row:
         if work:
             found = smallest_feasible(lambda b, p=patterns: step(b, patterns=p), args)
             smallest = found.plan.peak_bytes
-        ops = [made.executable.program.eqns[let].op for let in {run.let for run in plan.steps}]
+        program = made.executable.program
+        runs = [program.eqns[let] for let in sorted({run.let for run in plan.steps})]
         sides.append(
             Side(
-                patterns=dict(Counter(op.name for op in ops if isinstance(op, Pattern))),
+                patterns=dict(Counter(eqn.op.name for eqn in runs if is_blocked(eqn))),
                 arena_bytes=plan.arena_bytes,
                 peak_bytes=plan.peak_bytes,
                 smallest_bytes=smallest,
@@ -109,6 +112,11 @@ def row_of(file: Path, repeat: int, work: int | None) -> Row:
             )
         )
     return Row(file.stem, *sides, difference_of(*prepared))
+
+
+def is_blocked(eqn: Eqn) -> bool:
+    """Whether a let runs as loops around other kernels."""
+    return isinstance(eqn.op.lower(*(x.type.plain() for x in eqn.ins)), Blocks)
 
 
 def difference_of(left: Prepared, right: Prepared) -> float:

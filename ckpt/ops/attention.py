@@ -180,8 +180,7 @@ class Attention(_Attention):
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
-        for op, ins in _samples(cls):
-            yield _sample(op, ins)
+        return _samples(cls)
 
 
 @final
@@ -236,8 +235,7 @@ class AttentionTangent(_Attention):
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
-        for op, ins in _samples(cls):
-            yield _sample(op, ins)
+        return _samples(cls)
 
 
 @final
@@ -291,8 +289,7 @@ class AttentionCotangent(_Attention):
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
-        for op, ins in _samples(cls):
-            yield _sample(op, ins)
+        return _samples(cls)
 
 
 def _rows(q: Type, k: Type, v: Type) -> tuple[Type, Type]:
@@ -365,7 +362,7 @@ def _emit_weighted(b: Builder, at: Operands, xs: Sequence[Var], ds: Var, p: Var)
     return b.emit(make("gate"), weighted, _whole(b, xs[at.mask], p.type.shape))
 
 
-def _samples(cls: type[_Attention]) -> Iterable[tuple[_Attention, tuple[Type, ...]]]:
+def _samples(cls: type[_Attention]) -> Iterable[Sample]:
     """One matrix, and batches with every kind of bias and mask."""
     for dtype in (DType.F64, DType.F32):
         for batch, n, m, bias, mask in (
@@ -382,8 +379,4 @@ def _samples(cls: type[_Attention]) -> Iterable[tuple[_Attention, tuple[Type, ..
             ins += [Type((*batch, n), dtype)] if op.has_log_sum() else []
             ins += [Type(bias, dtype)] if bias else []
             ins += [Type(mask, DType.BOOL), one] if mask else []
-            yield op, (*ins, *op.moving(q, k, v))
-
-
-def _sample(op: _Attention, ins: tuple[Type, ...]) -> Sample:
-    return Sample(op, ins)
+            yield Sample(op, (*ins, *op.moving(q, k, v)))

@@ -1,5 +1,8 @@
-"""Cleanups between stages, each a function from Program to Program that changes no value.
+"""Cleanups between stages, each a function from Program to Program that keeps its meaning.
 
+    recognise   lets that together are a pattern with a better kernel; before derivatives
+                (`attention`, `log_sum_exp` and `softmax` match, `sight` looks at operands)
+    accumulate  scattered sums added where they belong; after derivatives
     dce         lets that nobody reads
     cse         lets that compute the same thing
     fold        lets whose result is an operand or a constant
@@ -10,8 +13,8 @@
                 (`seen` looks through views, `loops` names what can be a step, `choosing` decides,
                 `alive` counts bytes, `assemble` writes the fused lets)
 
-They run before planning. Nothing after planning may merge two runs of a let: a repeat is a
-recomputation that was paid for.
+Only the first two change the last bits of results. All run before planning. Nothing after planning
+may merge two runs of a let: a repeat is a recomputation that was paid for.
 """
 
 from ckpt.ir.program import Program

@@ -30,7 +30,7 @@ TRAFFIC = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Labelled:
     """A value, and the labels of its axes."""
 
     value: Atom
@@ -49,7 +49,7 @@ class Factor:
 class Mask:
     """Where scores are kept, or, inverted, where they are not, and what stands there instead."""
 
-    where: Seen
+    where: Labelled
     inverted: bool
     fill: Atom
 
@@ -58,7 +58,7 @@ class Mask:
 class Bias:
     """What is added to the scores, or subtracted."""
 
-    added: Seen
+    added: Labelled
     subtracted: bool
 
 
@@ -67,8 +67,8 @@ class Scores:
     """A matrix of scores, and all that it is made of."""
 
     product: Eqn
-    query: Seen
-    key: Seen
+    query: Labelled
+    key: Labelled
     batch: tuple[int, ...]
     factors: tuple[Factor, ...]
     bias: Bias | None
@@ -90,13 +90,13 @@ class Attention:
     scores: Scores
     row: int
     column: int
-    value: Seen
+    value: Labelled
     result: Labels
 
-    @property
-    def product(self) -> Eqn:
-        """The let that would make the matrix of scores."""
-        return self.scores.product
+    def gone(self, sight: Sight) -> set[Var]:
+        """What must not be needed any more: the matrix of scores."""
+        del sight
+        return set(self.scores.product.outs)
 
     def pays(self) -> bool:
         """Whether working the scores out again is less than writing and reading them.
@@ -127,7 +127,7 @@ class Attention:
             operands += [mask, scores.mask.fill]
         op = make("attention", biased=scores.bias is not None, masked=scores.mask is not None)
         out, _ = b.emits(op, *operands)
-        return _arranged(b, Seen(out, (*batch, self.row, _FEATURE)), named(self.result))
+        return _arranged(b, Labelled(out, (*batch, self.row, _FEATURE)), named(self.result))
 
 
 def attention(sight: Sight, eqn: Eqn) -> Attention | None:
@@ -186,7 +186,7 @@ def _weighted(sight: Sight, eqn: Eqn, side: int, rows: Rows) -> Attention | None
     label_of[contract[1 - side][0]] = rows.axis
     labels = tuple(label_of.get(a, _FEATURE) for a in range(values.type.ndim))
     last = (free[0], _FEATURE) if side == 0 else (_FEATURE, free[0])
-    value = Seen(values, labels)
+    value = Labelled(values, labels)
     return Attention(scores, free[0], rows.axis, value, (*batch[side], *last))
 
 
@@ -201,7 +201,7 @@ def _scores(sight: Sight, rows: Rows, row: int) -> Scores | None:
         kept, fill = (other, kept) if inverted else (kept, other)
         if fill.type.shape != () or not isinstance(where, Var):
             return None
-        mask = Mask(Seen(*sight.behind(where, labels)), inverted, fill)
+        mask = Mask(Labelled(*sight.behind(where, labels)), inverted, fill)
         x, labels = sight.behind(kept, labels)
     eqn = sight.maker(x)
     if eqn is not None and eqn.op.name in ("add", "sub"):
@@ -209,7 +209,7 @@ def _scores(sight: Sight, rows: Rows, row: int) -> Scores | None:
         for inner, other in (eqn.ins,) if subtracted else (eqn.ins, eqn.ins[::-1]):
             found = _product(sight, *sight.behind(inner, labels), rows.axis, row)
             if found is not None and isinstance(other, Var):
-                bias = Bias(Seen(*sight.behind(other, labels)), subtracted)
+                bias = Bias(Labelled(*sight.behind(other, labels)), subtracted)
                 return Scores(*found, bias, mask)
         return None
     found = _product(sight, x, labels, rows.axis, row)
@@ -218,10 +218,10 @@ def _scores(sight: Sight, rows: Rows, row: int) -> Scores | None:
 
 def _product(
     sight: Sight, x: Atom, labels: Labels, column: int, row: int
-) -> tuple[Eqn, Seen, Seen, tuple[int, ...], tuple[Factor, ...]] | None:
+) -> tuple[Eqn, Labelled, Labelled, tuple[int, ...], tuple[Factor, ...]] | None:
     """Match the product of queries and keys, scaled in any place."""
     factors: list[Factor] = []
-    bare = _unscaled(sight, Seen(x, labels), factors)
+    bare = _unscaled(sight, Labelled(x, labels), factors)
     eqn = sight.maker(bare.value, "dot")
     if eqn is None or None in bare.labels:
         return None
@@ -231,7 +231,7 @@ def _product(
         return None
     n_batch = len(batch[0])
     shared, rest = named(bare.labels[:n_batch]), list(bare.labels[n_batch:])
-    sides: list[Seen] = []
+    sides: list[Labelled] = []
     for operand, summed, together in zip(eqn.ins, contract, batch, strict=True):
         label_of: dict[int, int | None] = dict(zip(together, shared, strict=True))
         label_of[summed[0]] = _DEPTH
@@ -239,7 +239,7 @@ def _product(
             if axis not in label_of:
                 label_of[axis] = rest.pop(0)
         whole = tuple(label_of[a] for a in range(operand.type.ndim))
-        sides.append(Seen(operand, whole))
+        sides.append(Labelled(operand, whole))
     queries, keys = {*shared, row, _DEPTH}, {*shared, column, _DEPTH}
     for one, other in (sides, sides[::-1]):
         if set(one.labels) == queries and set(other.labels) == keys:
@@ -248,23 +248,23 @@ def _product(
     return None
 
 
-def _unscaled(sight: Sight, x: Seen, factors: list[Factor]) -> Seen:
+def _unscaled(sight: Sight, x: Labelled, factors: list[Factor]) -> Labelled:
     """The value without scalar factors, which are collected, and without views."""
     while True:
         value, labels = sight.behind(x.value, x.labels)
         if None in labels or len(labels) != len(x.labels):
             return x
-        x = Seen(value, labels)
+        x = Labelled(value, labels)
         eqn = sight.maker(value)
         if eqn is None or eqn.op.name not in ("mul", "div"):
             return x
         one, other = eqn.ins
         if other.type.shape == () and one.type.shape:
             factors.append(Factor(other, eqn.op.name == "div"))
-            x = Seen(one, labels)
+            x = Labelled(one, labels)
         elif one.type.shape == () and other.type.shape and eqn.op.name == "mul":
             factors.append(Factor(one, divides=False))
-            x = Seen(other, labels)
+            x = Labelled(other, labels)
         else:
             return x
 
@@ -287,7 +287,7 @@ def _scale(b: Builder, factors: Sequence[Factor], dtype: DType) -> Atom:
     return scale if number == 1 else b.emit(make("mul"), scale, known)
 
 
-def _arranged(b: Builder, x: Seen, wanted: Sequence[int]) -> Var:
+def _arranged(b: Builder, x: Labelled, wanted: Sequence[int]) -> Var:
     """A value with its axes in another order."""
     assert isinstance(x.value, Var)
     order = tuple(x.labels.index(label) for label in wanted)
@@ -296,7 +296,7 @@ def _arranged(b: Builder, x: Seen, wanted: Sequence[int]) -> Var:
     return b.emit(make("permute", axes=order), x.value)
 
 
-def _spread(b: Builder, x: Seen, wanted: Sequence[int]) -> Var:
+def _spread(b: Builder, x: Labelled, wanted: Sequence[int]) -> Var:
     """A value with an axis for each label, of length one where it has none of its own."""
     assert isinstance(x.value, Var)
     kept = [label for label in wanted if label in x.labels]

@@ -5,15 +5,23 @@ decided here, by shapes alone, before anything is planned: the same program give
 under every budget. The derivatives of what is put in place are patterns again, so that the
 backward half gets its kernels without being searched.
 
-    attention    `simplify.attention`: the matrix of scores is never held
+    attention      `simplify.attention`: the matrix of scores is never held
+    log_sum_exp    `simplify.log_sum_exp`: what a softmax or a cross-entropy remembers is one
+                   number a row
 """
+
+from collections.abc import Callable
 
 from ckpt.ir.build import Builder
 from ckpt.ir.program import Atom, Eqn, Program, Var
 from ckpt.simplify.attention import Attention, attention
 from ckpt.simplify.dce import dce
+from ckpt.simplify.log_sum_exp import LogSum, log_sum
 from ckpt.simplify.sight import Sight
 from ckpt.simplify.substitution import rename
+
+Pattern = Attention | LogSum
+Find = Callable[[Sight, Eqn], Pattern | None]
 
 
 def recognise(program: Program) -> Program:
@@ -28,23 +36,30 @@ def recognise(program: Program) -> Program:
     Args:
         program: plain, cleaned up, not yet derived.
     """
+    for find in (attention, log_sum):
+        program = _with(program, find)
+    return program
+
+
+def _with(program: Program, find: Find) -> Program:
+    """The program with one kind of pattern."""
     sight = Sight(program)
-    found: dict[int, Attention] = {}
+    found: dict[int, Pattern] = {}
     for let, eqn in enumerate(program.eqns):
-        match = attention(sight, eqn)
+        match = find(sight, eqn)
         if match is not None and match.pays():
             found[let] = match
     while found:
         replaced = _replaced(program, found)
         made = {v for eqn in replaced.eqns for v in eqn.outs}
-        kept = {let: m for let, m in found.items() if m.product.outs[0] not in made}
+        kept = {let: m for let, m in found.items() if made.isdisjoint(m.gone(sight))}
         if len(kept) == len(found):
             return replaced
         found = kept
     return program
 
 
-def _replaced(program: Program, found: dict[int, Attention]) -> Program:
+def _replaced(program: Program, found: dict[int, Pattern]) -> Program:
     """The program with the lets of these ids replaced, and what nobody reads any more gone."""
     names: dict[Var, Atom] = {}
     eqns: list[Eqn] = []

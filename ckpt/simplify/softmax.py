@@ -4,7 +4,7 @@ All of them subtract the largest element of each row first: what does not may ov
 kernels do not, and so means something else.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ckpt.ir.program import Atom, Lit
 from ckpt.simplify.sight import Labels, Sight, named
@@ -18,11 +18,13 @@ class Rows:
         scores: the value.
         labels: of its axes.
         axis: the label of the axis along which rows run.
+        guarded: whether zero is subtracted where the largest element is infinite.
     """
 
     scores: Atom
     labels: Labels
     axis: int
+    guarded: bool = False
 
 
 def softmax(sight: Sight, x: Atom, labels: Labels) -> Rows | None:
@@ -61,7 +63,21 @@ def log_softmax(sight: Sight, x: Atom, labels: Labels) -> Rows | None:
     for part, top in (both[0].ins, both[0].ins[::-1]) if both and rows else ():
         assert both
         assert rows
-        if _is_top(sight, top, both[1], rows) and _is_log_total(sight, part, both[1], rows):
+        known = _from_top(sight, top, both[1], rows)
+        if known is not None and _is_log_total(sight, part, both[1], known):
+            return known
+    return None
+
+
+def log_sum_exp(sight: Sight, x: Atom, labels: Labels, axis: int) -> Rows | None:
+    """Match `top + log Σ exp(s - top)`, of rows whose axis gets a label that is not in use."""
+    both = sight.made(x, labels, "add")
+    for part, top in (both[0].ins, both[0].ins[::-1]) if both else ():
+        assert both
+        log = sight.made(part, both[1], "log")
+        reduced = log and _reduced(sight, log[0].ins[0], log[1], "sum", axis)
+        rows = reduced and exponentials(sight, *reduced)
+        if rows and _from_top(sight, top, both[1], replace(rows, guarded=False)) == rows:
             return rows
     return None
 
@@ -85,7 +101,7 @@ def _shifted(sight: Sight, x: Atom, labels: Labels) -> Rows | None:
         return None
     (scores, top), labels = found[0].ins, found[1]
     rows = _without_one_axis(sight, scores, top, labels)
-    return rows if rows and _is_top(sight, top, labels, rows) else None
+    return rows and _from_top(sight, top, labels, rows)
 
 
 def _without_one_axis(sight: Sight, x: Atom, reduced: Atom, labels: Labels) -> Rows | None:
@@ -97,18 +113,20 @@ def _without_one_axis(sight: Sight, x: Atom, reduced: Atom, labels: Labels) -> R
     return Rows(scores, of_scores, missing[0]) if whole and len(missing) == 1 else None
 
 
-def _is_top(sight: Sight, x: Atom, labels: Labels, rows: Rows) -> bool:
-    """Whether x is the largest element of each row, perhaps zero where that is infinite."""
+def _from_top(sight: Sight, x: Atom, labels: Labels, rows: Rows) -> Rows | None:
+    """The rows, if x is the largest element of each, perhaps zero where that is infinite."""
     choice = sight.made(x, labels, "where")
     if choice is not None:
         (mask, x, other), labels = choice[0].ins, choice[1]
         test = sight.made(mask, labels, "isfinite")
         if test is None or sight.behind(test[0].ins[0], test[1]) != sight.behind(x, labels):
-            return False
+            return None
         if not (isinstance(other, Lit) and other.value == 0):
-            return False
+            return None
     reduced = _reduced(sight, x, labels, "max", rows.axis)
-    return reduced is not None and sight.behind(*reduced) == (rows.scores, rows.labels)
+    if reduced is None or sight.behind(*reduced) != (rows.scores, rows.labels):
+        return None
+    return replace(rows, guarded=choice is not None)
 
 
 def _reduced(

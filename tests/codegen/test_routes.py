@@ -117,3 +117,29 @@ def test_every_kind_of_kernel_is_compared_here():
     assert kinds == {"MapKernel", "ReduceKernel", "GemmKernel"}
     assert LibraryKernel.__name__ not in kinds
     assert CODES
+
+
+@pytest.mark.parametrize("name", ["attention", "attention_cotangent", "log_sum_exp"])
+def test_blocked_kernels_agree(name):
+    """Loops around kernels: more rows than a block has, an odd rest, a mask with empty columns."""
+    n, m = 50, 37
+    if name == "log_sum_exp":
+        op, ins = OPS[name](guarded=True), [Type((3, n, m), DType.F32)]
+    else:
+        op = OPS[name](biased=True, masked=True)
+        q, k = Type((2, n, 8), DType.F32), Type((2, m, 8), DType.F32)
+        ins = [q, k, k, Type((), DType.F32)]
+        ins += [Type((2, n), DType.F32)] if op.has_log_sum() else []
+        ins += [Type((1, n, m), DType.F32), Type((1, n, m), DType.BOOL), Type((), DType.F32)]
+        ins += op.moving(q, k, k)
+    random = np.random.default_rng(0)
+    operands = [
+        np.tril(np.ones(t.shape, bool), -1)
+        if t.dtype is DType.BOOL
+        else random.standard_normal(t.shape).astype(t.dtype.numpy)
+        for t in ins
+    ]
+    if name != "log_sum_exp":
+        operands[op.operands.mask][:, 0, 0] = True
+        operands[op.operands.mask + 1] = np.float32(-np.inf)
+    both(op, ins, "contiguous", operands)

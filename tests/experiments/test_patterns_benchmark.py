@@ -12,7 +12,8 @@ def test_a_row_says_what_patterns_bring(tmp_path, capsys):
     config.write_text(SMALL)
     assert benchmark(config, out=out, repeat=1, work=0) == 0
     (row,) = json.loads(out.read_text())["rows"]
-    assert row["blocked"]["patterns"] == {"attention": 1, "attention_cotangent": 1}
+    found = {"attention": 1, "attention_cotangent": 1, "log_sum_exp": 1}
+    assert row["blocked"]["patterns"] == found
     assert row["plain"]["patterns"] == {}
     assert row["blocked"]["arena_bytes"] < row["plain"]["arena_bytes"]
     assert "attention" in capsys.readouterr().out
