@@ -5,7 +5,8 @@ import torch
 
 import ckpt.torch
 from ckpt.errors import BudgetError, TraceError, UnsupportedOpError
-from tests.torch.models import NAMES, example, step
+from experiments.models.torch_nets import NAMES, example
+from experiments.torch_step import step
 
 FEW = 8 << 10
 """Bytes of input-side tensors that autograd saves besides what is planned."""
@@ -130,7 +131,7 @@ def test_new_shapes_get_a_plan_of_their_own():
 
 def test_a_budget_below_the_least_is_refused_with_lines_and_a_budget_that_works():
     model, inputs = example("gpt")
-    with pytest.raises(BudgetError, match=r"models.py:\d+") as refused:
+    with pytest.raises(BudgetError, match=r"torch_nets.py:\d+") as refused:
         ckpt.torch.plan(model, inputs, budget="0.1x", backend="aot_eager")
     least = refused.value.min_bytes
     plan = ckpt.torch.plan(model, inputs, budget=least, backend="aot_eager")
