@@ -48,6 +48,7 @@ class GPT(nn.Module):
 
     def __init__(
         self,
+        *,
         layers: int = 3,
         width: int = 32,
         heads: int = 4,
