@@ -8,12 +8,13 @@ from ckpt.ad.transpose import transpose
 from ckpt.ad.unzip import Choose, save, unzip
 from ckpt.errors import TraceError
 from ckpt.ir.build import Builder, share_explicitly
+from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline, inline_calls
 from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
-from ckpt.simplify.forget import forget
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
+from ckpt.simplify.recognise import recognise
 from ckpt.simplify.sink import sink
 
 
@@ -31,17 +32,23 @@ class Joint:
     n_known: int
 
 
-def prepared(program: Program) -> Program:
-    """A traced program, ready to be derived: calls flattened, cleaned up.
+def prepared(program: Program, *, patterns: bool = True) -> Program:
+    """A traced program, ready to be derived: calls flattened, cleaned up, patterns in place.
 
     Functions with derivative rules of their own stay whole until they have been derived.
+
+    Args:
+        program: as traced.
+        patterns: whether lets are replaced by patterns with kernels of their own.
     """
-    return simplify(inline_calls(program))
+    ready = simplify(inline_calls(program))
+    return recognise(ready) if patterns else ready
 
 
-def joint_of(program: Program) -> Joint:
+def joint_of(program: Program, *, patterns: bool = True) -> Joint:
     """A program without derivatives, ready to plan."""
-    ready = sink(own_outputs(simplify(inline_calls(program, custom=True))))
+    ready = simplify(inline_calls(program, custom=True))
+    ready = sink(own_outputs(recognise(ready) if patterns else ready))
     return Joint(ready, len(ready.eqns))
 
 
@@ -64,18 +71,21 @@ def tangent_halves(
     return unzip(share_explicitly(wanted), choose)
 
 
-def pullback_of(program: Program, wrt: Sequence[bool], outs: Sequence[bool]) -> Joint:
+def pullback_of(
+    program: Program, wrt: Sequence[bool], outs: Sequence[bool], *, patterns: bool = True
+) -> Joint:
     """Results and the cotangents of inputs, from inputs and the cotangents of results.
 
     Args:
         program: plain.
         wrt: per input, whether its cotangent is wanted.
         outs: per output, whether it has a cotangent.
+        patterns: as in `prepared`.
 
     Returns:
         `ins ++ cts of the chosen outs -> outs ++ cts of the chosen ins`.
     """
-    ready = prepared(program)
+    ready = prepared(program, patterns=patterns)
     halves = tangent_halves(ready, wrt, outs)
     cotangent = forget(transpose(halves.late))
     cts = [v.type for v, c in zip(ready.outs, outs, strict=True) if c and v.type.has_tangent]
@@ -85,8 +95,13 @@ def pullback_of(program: Program, wrt: Sequence[bool], outs: Sequence[bool]) -> 
     return _closed(b, halves, cotangent, ins, seeds)
 
 
-def gradient_of(program: Program, wrt: Sequence[bool]) -> Joint:
+def gradient_of(program: Program, wrt: Sequence[bool], *, patterns: bool = True) -> Joint:
     """Results and the gradient of the first result with respect to the chosen inputs.
+
+    Args:
+        program: plain.
+        wrt: per input, whether its gradient is wanted.
+        patterns: as in `prepared`.
 
     Returns:
         `ins -> outs ++ gradients of the chosen ins`.
@@ -94,7 +109,7 @@ def gradient_of(program: Program, wrt: Sequence[bool]) -> Joint:
     Raises:
         TraceError: the first result is not a float scalar.
     """
-    ready = prepared(program)
+    ready = prepared(program, patterns=patterns)
     value = ready.outs[0].type if ready.outs else None
     if value is None or value.shape or not value.has_tangent:
         raise TraceError(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options
+from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with_jax
 from ckpt.errors import CkptError
 
 
@@ -23,6 +23,7 @@ def plan(
     torch: bool = False,
     batch: int = 1,
     seq: int | None = None,
+    jax: bool = False,
     json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Plan a gradient step within a budget, and print the plan as a table.
@@ -44,11 +45,19 @@ def plan(
         torch: plan a PyTorch training step in bf16, as ckpt.torch.compile would (extra hf).
         batch: examples in a step, for hf: models.
         seq: tokens of an example, for hf: models; by default as many as they can place.
+        jax: the function is of JAX; its module's example_inputs() returns arrays or
+            jax.ShapeDtypeStructs, and --device may be h100, h200, a100, l4 or tpu_v5e.
         json: print the plan as JSON instead of a table.
     """
-    from ckpt.cli.files import ready_for, write_text
+    if jax:
+        from ckpt.cli.jax import plan_jax
+
+        refuse_with_jax(diff=diff, no_grad=no_grad)
+        plan_jax(model, budget_of(budget, reserve, overhead), planning, out=out, json=json)
+        return
     from ckpt.cli.model import load
     from ckpt.cli.news import news
+    from ckpt.files import ready_for, write_text
     from ckpt.plan.plan import Plan
 
     ready_for(out)
@@ -68,7 +77,7 @@ def plan(
     older = Plan.load(diff) if diff else None
     with news(f"tracing {model}") as said:
         told = options(planning, budget_of(budget, reserve, overhead), said.step)
-        subject = load(model, gradient=not no_grad)
+        subject = load(model, gradient=not no_grad, patterns=recognises(planning))
         said.task("planning")
         made = subject.planned(told).plan
     if out:

@@ -12,9 +12,17 @@ from typing import Literal
 
 from ckpt.codegen import cache as disk
 from ckpt.codegen.compile import Compiled, compile_function, compile_ir, load, machine
-from ckpt.codegen.kernels import GemmKernel, LibraryKernel, MapKernel, ReduceKernel, Signature
-from ckpt.codegen.llvm_loops import gemm_ir, map_ir, reduce_ir
+from ckpt.codegen.kernels import (
+    BlocksKernel,
+    DriverKernel,
+    GemmKernel,
+    LibraryKernel,
+    Signature,
+)
+from ckpt.codegen.llvm_blocks import blocks_ir, part_ir
+from ckpt.codegen.llvm_loops import gemm_ir
 from ckpt.codegen.numba_source import function_of, source_of
+from ckpt.errors import CodegenError
 
 Route = Literal["llvm", "numba"]
 """Which printer makes the code of map, reduce and gemm kernels; the results are the same bits."""
@@ -31,15 +39,22 @@ _lock = RLock()
 
 def kernel_text(kernel: Signature, route: Route = "llvm") -> str:
     """The source of a kernel: LLVM IR or Python."""
-    if route == "numba" or isinstance(kernel, LibraryKernel):
+    if route == "numba" or isinstance(kernel, LibraryKernel | DriverKernel):
         return source_of(kernel, _symbol(kernel))
+    return "\n".join(_modules(kernel))
+
+
+def _modules(kernel: Signature) -> list[str]:
+    """The LLVM modules that a kernel is linked of; the first defines it."""
     match kernel:
-        case MapKernel():
-            return map_ir(kernel)
-        case ReduceKernel():
-            return reduce_ir(kernel)
+        case BlocksKernel():
+            return blocks_ir(kernel)
         case GemmKernel():
-            return gemm_ir(kernel)
+            return [gemm_ir(kernel)]
+        case LibraryKernel() | DriverKernel():
+            raise CodegenError(f"{kernel.name} has no LLVM form: it is made from Python")
+        case _:
+            return [part_ir(kernel)]
 
 
 def build(
@@ -71,7 +86,7 @@ def build(
 
 def _build(kernel: Signature, route: Route) -> Compiled:
     text = kernel_text(kernel, route)
-    python = route == "numba" or isinstance(kernel, LibraryKernel)
+    python = route == "numba" or isinstance(kernel, LibraryKernel | DriverKernel)
     key = disk.key_of("python" if python else "llvm", text, _beyond(kernel, python), machine())
     kept = disk.read(key)
     symbol = _symbol(kernel)
@@ -80,7 +95,7 @@ def _build(kernel: Signature, route: Route) -> Compiled:
     if python:
         made = compile_function(symbol, function_of(kernel, text, symbol), text)
     else:
-        made = compile_ir(kernel.name, text)
+        made = compile_ir(kernel.name, *_modules(kernel))
     if made.object is not None:
         disk.write(key, made.object)
     return made
@@ -95,7 +110,13 @@ def _beyond(kernel: Signature, python: bool) -> str:
     """What a kernel made from Python depends on besides its own text: the files that it uses."""
     if not python:
         return ""
-    root = f"library.{kernel.function}" if isinstance(kernel, LibraryKernel) else "names"
+    match kernel:
+        case LibraryKernel():
+            root = f"library.{kernel.function}"
+        case DriverKernel():
+            root = f"drivers.{kernel.driver}"
+        case _:
+            root = "names"
     return "\n".join(_file(name) for name in _used_by(root))
 
 

@@ -4,26 +4,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ckpt.codegen.blocks import Placed, blocks_call
 from ckpt.codegen.kernels import (
     ArrayShape,
+    DriverKernel,
     GemmKernel,
     LibraryKernel,
     MapKernel,
     ReduceKernel,
-    Signature,
 )
+from ckpt.codegen.record import Address, Call, Frame, Word
+from ckpt.cost.blocks import places_of
 from ckpt.cost.contraction import Operand, Product, product, uses_blas
 from ckpt.cost.reduction import Walk, walk, walk_along
 from ckpt.errors import CodegenError
 from ckpt.ir.axes import Nest, inner_pattern, merge
 from ckpt.ir.kernel import (
     Axes,
+    Blocks,
     Concat,
     Contract,
     Copy,
     Expression,
     Library,
     Map,
+    Nested,
     NoKernel,
     Reduce,
 )
@@ -32,32 +37,6 @@ from ckpt.ir.program import Eqn
 from ckpt.ir.types import DType, Type
 
 _ALIGNMENT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An address inside a record: operand, result or scratch of the let, and bytes from there.
-
-    Attributes:
-        kind: "in", "out" or "scratch".
-        number: which operand or result.
-        offset: bytes from where it starts; for an operand, from the start of its root's buffer.
-    """
-
-    kind: str
-    number: int
-    offset: int = 0
-
-
-Word = int | Address
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A kernel, and what stands in the record that it is called with."""
-
-    kernel: Signature
-    words: tuple[Word, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +89,10 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
             return _contract(kernel, outs[0], types, layouts, ins)
         case Library():
             return [_library(kernel, outs, types, ins)]
+        case Nested():
+            return [_nested(kernel, outs, types, ins)]
+        case Blocks():
+            return _blocks(kernel, outs, types, layouts, ins)
         case NoKernel():
             if outs:
                 raise CodegenError(f"`{eqn.op.name}` cannot run: {kernel.why}")
@@ -244,6 +227,30 @@ def _loops(form: Product, out: Type, ins: Sequence[_Array]) -> Call:
     return _reduction("add", "mul", _result(out), ins, walk("add", kept, summed))
 
 
+def _blocks(
+    kernel: Blocks,
+    outs: Sequence[Type],
+    types: Sequence[Type],
+    layouts: Sequence[Layout],
+    ins: Sequence[_Array],
+) -> list[Call]:
+    places = places_of(kernel, types, layouts)
+    calls: list[Call] = []
+    arrays: list[Placed] = []
+    for i, (t, x) in enumerate(zip(types, ins, strict=True)):
+        address, strides = x.address, x.strides
+        if i in places.packed:
+            address = Address("scratch", 0, places.packed[i])
+            strides = Layout.contiguous(t.shape).strides
+            calls += _map("copy", t.shape, [_Array(address, t.dtype, strides)], [x])
+        arrays.append(Placed(address, t, strides))
+    arrays += [Placed.contiguous(Address("out", k), t) for k, t in enumerate(outs)]
+    for (shape, dtype), at in zip(kernel.scratch, places.scratch, strict=True):
+        arrays.append(Placed.contiguous(Address("scratch", 0, at), Type(shape, DType(dtype))))
+    first_scratch = len(types) + len(outs)
+    return [*calls, blocks_call(kernel, arrays, first_scratch, places.part_bytes)]
+
+
 def _library(
     kernel: Library, outs: Sequence[Type], types: Sequence[Type], ins: Sequence[_Array]
 ) -> Call:
@@ -269,6 +276,19 @@ def _library(
         form,
     )
     return Call(signature, (*words, *numbers))
+
+
+def _nested(
+    kernel: Nested, outs: Sequence[Type], types: Sequence[Type], ins: Sequence[_Array]
+) -> Call:
+    for t, x in zip(types, ins, strict=True):
+        if not Layout(0, x.strides).is_contiguous(t.shape):
+            raise CodegenError("a loop or branch takes contiguous operands: copy them first")
+    words: list[Word] = [len(kernel.programs)]
+    words += [Frame(program, n) for program, n in zip(kernel.programs, kernel.fixed, strict=True)]
+    words += [*kernel.numbers, *(x.address for x in ins)]
+    words += [Address("out", k) for k in range(len(outs))]
+    return Call(DriverKernel(kernel.driver), (*words, Address("scratch", 0)))
 
 
 def _split(params: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[int]]:

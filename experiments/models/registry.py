@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from experiments.models import gpt, heat, lstm, mlp, resnet, unet, vit
+from experiments.models import burgers, gpt, heat, lstm, mlp, resnet, unet, vit
 from experiments.models.model import Model
 
 MODELS: dict[str, Model[Any]] = {
+    "burgers": burgers.MODEL,
     "gpt": gpt.MODEL,
     "heat": heat.MODEL,
     "lstm": lstm.MODEL,

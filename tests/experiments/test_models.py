@@ -11,6 +11,7 @@ from jax import lax
 
 import ckpt
 from experiments.models import (
+    burgers,
     cross_entropy,
     gpt,
     heat,
@@ -34,6 +35,8 @@ TINY = {
     "heat": heat.Config(size=5, steps=2, batch=2),
     "heat-fixed": heat.Config(size=5, steps=2, batch=1, boundary="fixed"),
     "lstm": lstm.Config(features=3, hidden=4, steps=3, classes=3, batch=2),
+    "lstm-unrolled": lstm.Config(features=3, hidden=4, steps=3, classes=3, batch=2, loop=False),
+    "burgers": burgers.Config(size=5, steps=3),
     "mlp": mlp.Config(features=5, hidden=[4, 3], classes=3, batch=4),
     "mlp-relu": mlp.Config(features=5, hidden=[4], classes=3, batch=4, activation="relu"),
     "resnet": resnet.Config(size=4, channels=2, widths=[2, 3], blocks=1, classes=3, batch=2),
@@ -77,10 +80,13 @@ def jax_numpy():
 def in_jax(monkeypatch):
     """The models' files with jax.numpy in place of NumPy, and double precision."""
     twin = jax_numpy()
-    for module in (cross_entropy, transformer, gpt, heat, lstm, mlp, resnet, unet, vit):
+    loops = SimpleNamespace(scan=lax.scan)
+    for module in (burgers, cross_entropy, transformer, gpt, heat, lstm, mlp, resnet, unet, vit):
         monkeypatch.setattr(module, "np", jnp)
         if hasattr(module, "cnp"):
             monkeypatch.setattr(module, "cnp", twin)
+        if hasattr(module, "ckpt"):
+            monkeypatch.setattr(module, "ckpt", loops)
     before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
     yield
