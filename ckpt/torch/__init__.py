@@ -8,16 +8,20 @@ from ckpt.torch.compiling import Planned as Planned
 from ckpt.torch.compiling import compile as compile  # noqa: A004
 from ckpt.torch.curve import Frontier as Frontier
 from ckpt.torch.curve import frontier as frontier
+from ckpt.torch.eager import Checkpointed as Checkpointed
+from ckpt.torch.eager import checkpoint as checkpoint
 from ckpt.torch.forecast import fake as fake
 from ckpt.torch.forecast import plan as plan
 from ckpt.torch.plan import Plan as Plan
 from ckpt.torch.private import TorchVersionError as TorchVersionError
 
 __all__ = [
+    "Checkpointed",
     "Frontier",
     "Plan",
     "Planned",
     "TorchVersionError",
+    "checkpoint",
     "compile",
     "fake",
     "frontier",

@@ -27,7 +27,7 @@ Roots = Any
 _PURE = {"aten", "prims", "prim", "_operator", "quantized_decomposed", "inductor"}
 """Namespaces whose operations give the same result again unless they are tagged otherwise."""
 
-_SEVERAL_VIEWS = {"aten::_unsafe_view", "aten::lift_fresh", "aten::_reshape_alias"}
+_UNSAID_VIEWS = {"aten::_unsafe_view", "aten::lift_fresh", "aten::_reshape_alias"}
 """Views whose schema does not say so."""
 
 
@@ -321,7 +321,7 @@ def viewed(node: fx.Node) -> fx.Node | None:
     schema = getattr(node.target, "_schema", None)
     if node.op != "call_function" or schema is None or not schema.returns:
         return None
-    if schema.name in _SEVERAL_VIEWS:
+    if schema.name in _UNSAID_VIEWS:
         return node.args[0]  # pyright: ignore[reportReturnType]
     info = schema.returns[0].alias_info
     if info is None:

@@ -121,3 +121,15 @@ def storage_bytes(tensor: torch.Tensor) -> int:
     if tensor.is_sparse or tensor.layout != torch.strided:
         return nbytes(tensor)
     return hint(tensor.untyped_storage().nbytes())
+
+
+def mapped(tree: Any, f: Any, kind: type = torch.Tensor) -> Any:
+    """Replace what is of a kind in nested arguments."""
+    if isinstance(tree, kind):
+        return f(tree)
+    if isinstance(tree, (list, tuple)):
+        items = [mapped(item, f, kind) for item in tree]  # pyright: ignore[reportUnknownVariableType]
+        return items if isinstance(tree, list) else tuple(items)
+    if isinstance(tree, dict):
+        return {k: mapped(v, f, kind) for k, v in tree.items()}  # pyright: ignore[reportUnknownVariableType]
+    return tree

@@ -245,3 +245,9 @@ def fake_mode_of(tensors: Sequence[Any]) -> Any:
 def getitem(node: Any) -> bool:
     """Whether a node picks one result out of several."""
     return node.op == "call_function" and node.target is operator.getitem
+
+
+def storage_of(tensor: torch.Tensor) -> int:
+    """What two tensors that share memory have in common, as long as one of them lives."""
+    storage: Any = tensor.untyped_storage()
+    return storage._cdata  # noqa: SLF001

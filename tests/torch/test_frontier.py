@@ -9,7 +9,7 @@ from ckpt.torch.curve import Point
 from ckpt.torch.forecast import joint_of
 from ckpt.torch.price import Prices
 from ckpt.torch.priced import priced
-from tests.torch.models import example
+from experiments.models.torch_nets import example
 
 
 def test_no_other_way_is_below_the_curve():

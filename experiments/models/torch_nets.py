@@ -1,4 +1,6 @@
-"""Five small models of different shapes: each gives a scalar loss."""
+"""PyTorch nets of five kinds, of any size: each gives a scalar loss."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -6,25 +8,31 @@ from torch import nn
 
 
 class MLP(nn.Module):
-    def __init__(self, width=48, depth=6):
+    """Linear layers and tanh."""
+
+    def __init__(self, width: int = 48, depth: int = 6) -> None:
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
 
-    def forward(self, x, target):
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss, or what comes out of a part."""
         for layer in self.layers:
             x = torch.tanh(layer(x))
         return F.mse_loss(x, target)
 
 
 class Block(nn.Module):
-    def __init__(self, width, heads, dropout):
+    """A transformer block, normalised before each part."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads, self.dropout = heads, nn.Dropout(dropout)
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The loss, or what comes out of a part."""
         b, t, d = x.shape
         q, k, v = (
             part.view(b, t, self.heads, d // self.heads).transpose(1, 2)
@@ -36,13 +44,25 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    def __init__(self, layers=3, width=32, heads=4, vocabulary=61, length=32, dropout=0.1):
+    """A causal language model with dropout."""
+
+    def __init__(
+        self,
+        *,
+        layers: int = 3,
+        width: int = 32,
+        heads: int = 4,
+        vocabulary: int = 61,
+        length: int = 32,
+        dropout: float = 0.1,
+    ) -> None:
         super().__init__()
         self.tokens, self.places = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary, bias=False)
 
-    def forward(self, tokens, target):
+    def forward(self, tokens: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss, or what comes out of a part."""
         x = self.tokens(tokens) + self.places(torch.arange(tokens.shape[1]))
         for block in self.blocks:
             x = block(x)
@@ -50,29 +70,37 @@ class GPT(nn.Module):
 
 
 class Residual(nn.Module):
-    def __init__(self, width):
+    """Two convolutions with batch normalisation and a way around them."""
+
+    def __init__(self, width: int) -> None:
         super().__init__()
         self.a = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.b = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.norm_a, self.norm_b = nn.BatchNorm2d(width), nn.BatchNorm2d(width)
 
-    def forward(self, x):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The loss, or what comes out of a part."""
         return F.relu(x + self.norm_b(self.b(F.relu(self.norm_a(self.a(x))))))
 
 
 class ResNet(nn.Module):
-    def __init__(self, blocks=3, width=8):
+    """An image classifier of residual blocks."""
+
+    def __init__(self, blocks: int = 3, width: int = 8) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, width, 3, padding=1)
         self.blocks = nn.Sequential(*(Residual(width) for _ in range(blocks)))
         self.head = nn.Linear(width, 10)
 
-    def forward(self, x, target):
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss, or what comes out of a part."""
         return F.cross_entropy(self.head(self.blocks(self.stem(x)).mean((2, 3))), target)
 
 
 class UNet(nn.Module):
-    def __init__(self, width=8, depth=2):
+    """Down and up again, with skips between equal sizes."""
+
+    def __init__(self, width: int = 8, depth: int = 2) -> None:
         super().__init__()
         widths = [width * 2**k for k in range(depth + 1)]
         self.into = nn.Conv2d(3, width, 3, padding=1)
@@ -84,7 +112,8 @@ class UNet(nn.Module):
         )
         self.out = nn.Conv2d(width, 3, 1)
 
-    def forward(self, x, target):
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss, or what comes out of a part."""
         y, kept = self.into(x), []
         for layer in self.down:
             kept.append(y)
@@ -97,11 +126,12 @@ class UNet(nn.Module):
 class LSTM(nn.Module):
     """A recurrent net written out: many small steps that read the same weights."""
 
-    def __init__(self, width=16, steps=5):
+    def __init__(self, width: int = 16, steps: int = 5) -> None:
         super().__init__()
         self.steps, self.gates = steps, nn.Linear(2 * width, 4 * width)
 
-    def forward(self, x, target):
+    def forward(self, x: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """The loss, or what comes out of a part."""
         h = c = torch.zeros_like(x)
         for _ in range(self.steps):
             i, f, g, o = self.gates(torch.cat([x, h], -1)).chunk(4, -1)
@@ -110,7 +140,7 @@ class LSTM(nn.Module):
         return F.mse_loss(h, target)
 
 
-def example(name):
+def example(name: str) -> tuple[nn.Module, tuple[Any, ...]]:
     """A model by name, seeded, and its inputs."""
     torch.manual_seed(0)
     match name:
@@ -127,28 +157,3 @@ def example(name):
 
 
 NAMES = ("mlp", "gpt", "resnet", "unet", "lstm")
-
-
-def step(call, model, inputs, state=None):
-    """Loss, gradients and buffers of one seeded training step, and the bytes autograd saves."""
-    if state is not None:
-        model.load_state_dict(state)
-    model.zero_grad()
-    torch.manual_seed(7)
-    mine = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *inputs)}
-    mine |= {b.untyped_storage().data_ptr() for b in model.buffers()}
-    storages = {}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in mine:
-            storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        loss = call(*inputs)
-    loss.backward()
-    gradients = [p.grad.clone() for p in model.parameters()]
-    return [loss.detach(), *gradients, *(b.clone() for b in model.buffers())], sum(
-        storages.values()
-    )

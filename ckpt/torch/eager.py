@@ -1,0 +1,153 @@
+"""Eager training under a byte budget: any callable that gives a loss."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from ckpt.choice import Budget, Limits
+from ckpt.cost.device import Device
+from ckpt.errors import BudgetError, TraceError
+from ckpt.torch.asking import decide, problem_of, without_dead_runs
+from ckpt.torch.partition import Wishes
+from ckpt.torch.plan import Plan
+from ckpt.torch.price import Objective, tensors
+from ckpt.torch.priced import priced
+from ckpt.torch.record import Seen, observe
+from ckpt.torch.replay import Replay
+
+_TRIES = 4
+"""Budgets tried, each smaller by what the one before went over."""
+
+
+class Checkpointed:
+    """A function whose backward pass runs again what its plan did not save.
+
+    Attributes:
+        plan: of the shapes that were used last.
+    """
+
+    def __init__(self, f: Callable[..., Any], wishes: Wishes) -> None:
+        self._f, self._wishes = f, wishes
+        self._steps: dict[Any, tuple[Seen, Plan]] = {}
+        self._last: Plan | None = None
+        self.__name__ = getattr(f, "__name__", type(f).__name__)
+        self.__doc__ = f.__doc__
+        self.__wrapped__ = f
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the forward half; call backward() on the loss as ever.
+
+        Raises:
+            BudgetError: no plan fits.
+            TraceError: the function cannot be seen on fake tensors, or runs another sequence of
+                operations than when it was seen.
+        """
+        if not torch.is_grad_enabled():
+            return self._f(*args, **kwargs)
+        seen, self._last = self._planned(args, kwargs)
+        replay = Replay(seen, self._last.order)
+        with torch.autograd.graph.saved_tensors_hooks(replay.pack, replay.unpack), replay:
+            result = self._f(*args, **kwargs)
+        replay.finish_forward()
+        return result
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the shapes that were used last.
+
+        Raises:
+            TraceError: nothing has been planned yet.
+        """
+        if self._last is None:
+            raise TraceError("nothing has been planned: call the function first")
+        return self._last
+
+    def plan_for(self, *args: Any, **kwargs: Any) -> Plan:
+        """The plan for arguments, real or fake, without running anything."""
+        return self._planned(args, kwargs)[1]
+
+    def _planned(self, args: Any, kwargs: Any) -> tuple[Seen, Plan]:
+        key = _signature(args, kwargs, self._f)
+        if key not in self._steps:
+            began = time.perf_counter()
+            seen = observe(self._f, args, kwargs, self._wishes.prices)
+            self._steps[key] = seen, _plan(seen, self._wishes, began)
+        return self._steps[key]
+
+
+def _plan(seen: Seen, wishes: Wishes, began: float) -> Plan:
+    """A plan whose forward half runs everything once, as eager PyTorch does.
+
+    Raises:
+        BudgetError: none was found.
+    """
+    tape, problem = seen.tape, problem_of(seen.tape, wishes.budget)
+    cap = allowed = wishes.budget.resolve(problem)
+    cost = None
+    for _ in range(_TRIES):
+        decision = decide(tape, problem.with_budget(cap), wishes.limits)
+        order = _forward_once(seen, without_dead_runs(tape, [str(n) for n in decision.runs]))
+        cost = priced(tape, order)
+        if cost.peak_bytes <= allowed:
+            return Plan(tape, order, cost, decision, "eager", time.perf_counter() - began)
+        cap -= cost.peak_bytes - allowed
+    assert cost is not None
+    raise BudgetError(
+        f"no plan for eager PyTorch was found below {cost.peak_bytes} bytes: within the forward "
+        "half nothing can run again there. Raise the budget, or use ckpt.torch.compile",
+        min_bytes=cost.peak_bytes,
+    )
+
+
+def _forward_once(seen: Seen, order: tuple[str, ...]) -> tuple[str, ...]:
+    """The order with the forward half as it is, and what runs later as decided."""
+    runs = seen.tape.by_name
+    edge = next(i for i, name in enumerate(order) if runs[name].half != "forward")
+    return (*(run.name for run in seen.tape.half("forward")), *order[edge:])
+
+
+def _signature(args: Any, kwargs: Any, f: Any) -> Any:
+    """What a plan depends on: shapes, dtypes, who needs gradients, training or not."""
+    modes = tuple(part.training for part in f.modules()) if isinstance(f, torch.nn.Module) else ()
+    told = tuple(
+        (tuple(t.shape), t.stride(), t.dtype, t.device, t.requires_grad)
+        for t in tensors((args, kwargs))
+    )
+    return told, modes, torch.is_autocast_enabled()
+
+
+def checkpoint(
+    f: Callable[..., Any],
+    *,
+    budget: Budget | int | str | None = None,
+    device: Device | None = None,
+    objective: Objective = "seconds",
+    limits: Limits | None = None,
+) -> Checkpointed:
+    """Run a function eagerly under a byte budget on the peak of a training step.
+
+    The first call with new shapes watches the function once on fake tensors, forward and backward,
+    and plans. It must run the same operations whenever it is called with these shapes. What it
+    holds in variables of its own beyond their last use comes on top of the planned peak. Random
+    numbers are never drawn again: they are saved.
+
+    Args:
+        f: gives a scalar loss, alone or first among its results.
+        budget: as for `ckpt.torch.compile`.
+        device: whose costs to plan with; by default this processor.
+        objective: "seconds", or "flops" alone.
+        limits: how hard to search.
+
+    Raises:
+        PolicyError: the budget is not one.
+
+    >>> net = torch.nn.Sequential(*[torch.nn.Linear(64, 64), torch.nn.Tanh()] * 8)
+    >>> step = checkpoint(lambda x: net(x).square().mean(), budget="0.8x")
+    >>> step(torch.ones(512, 64)).backward()
+    >>> step.plan.peak_bytes <= step.plan.budget_bytes
+    True
+    """
+    wishes = Wishes(Budget.of(budget), device or Device.this(), objective, limits, "eager")
+    return Checkpointed(f, wishes)

@@ -1,0 +1,258 @@
+"""How the PyTorch route does: saved bytes, recomputation against PyTorch's own, time to plan.
+
+`python -m experiments.torch_benchmark --tables 1,2,3,4`: on the processor, any machine.
+1. Bytes that autograd really saves against the plan's, at ten budgets on five models, compiled
+   (storages seen by saved-tensor hooks) and eager (storages alive after forward), with bits.
+2. Flops recomputed at equal simulated peak, against PyTorch's dp solver from 0.9 to 0.1.
+3. Seconds to plan a joint graph and peak memory of the process, by layers.
+4. With a GPU: step time and allocator peak of GPT-2 sizes, against no checkpointing, every block,
+   and PyTorch's budgets. Says so where there is none.
+"""
+
+import argparse
+import resource
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import ckpt.torch
+from ckpt.choice import Budget
+from ckpt.cost.device import Device
+from ckpt.errors import BudgetError
+from ckpt.torch.asking import problem_of
+from ckpt.torch.builtin import built_in_order
+from ckpt.torch.forecast import joint_of, traced
+from ckpt.torch.partition import Wishes, planned, prepared
+from ckpt.torch.price import Prices, tensors
+from ckpt.torch.priced import priced
+from ckpt.torch.split import split
+from experiments.models.torch_nets import GPT, NAMES, ResNet, UNet, example
+from experiments.torch_step import step
+
+BUDGETS = tuple(f"{k / 100:.2f}x" for k in (100, 97, 94, 91, 88, 85, 82, 79, 76, 73))
+
+
+class Alive(TorchDispatchMode):
+    """Counts the bytes of storages that operations made and that still live."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: dict[int, tuple[Any, int]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and note the storages that it makes."""
+        del types
+        before = {t.untyped_storage()._cdata for t in tensors((args, kwargs or {}))}  # noqa: SLF001
+        result = func(*args, **(kwargs or {}))
+        for tensor in tensors(result):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in before:  # noqa: SLF001
+                self.made[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())  # noqa: SLF001
+        return result
+
+    def bytes(self, besides: Sequence[torch.Tensor]) -> int:
+        """Bytes of what still lives, besides some tensors."""
+        skip = {t.untyped_storage()._cdata for t in besides}  # noqa: SLF001
+        alive = ((k, n) for k, (ref, n) in self.made.items() if not ref.expired())
+        return sum(n for k, n in alive if k not in skip)
+
+
+def saved_bytes() -> None:
+    """Table 1."""
+    print("| model | route | budgets met | largest difference, bytes | same bits |")
+    print("|---|---|---|---|---|")
+    for name in NAMES:
+        model, inputs = example(name)
+        state = {key: value.clone() for key, value in model.state_dict().items()}
+        expected, _ = step(model, model, inputs, state)
+        for route, run in (("compiled", _compiled), ("eager", _eager)):
+            met, worst, same = 0, 0, True
+            for budget in BUDGETS:
+                try:
+                    found, measured, plan = run(model, inputs, state, budget)
+                except BudgetError:
+                    continue
+                met += 1
+                worst = max(worst, abs(measured - plan.saved_bytes))
+                same &= all(map(torch.equal, found, expected))
+            print(f"| {name} | {route} | {met} of {len(BUDGETS)} | {worst} | {same} |", flush=True)
+
+
+def _compiled(model: Any, inputs: Any, state: Any, budget: str) -> tuple[Any, int, Any]:
+    torch.compiler.reset()
+    call = ckpt.torch.compile(model, budget=budget, backend="aot_eager")
+    found, measured = step(call, model, inputs, state)
+    return found, measured, call.plan
+
+
+def _eager(model: Any, inputs: Any, state: Any, budget: str) -> tuple[Any, int, Any]:
+    call = ckpt.torch.checkpoint(model, budget=budget)
+    model.load_state_dict(state)
+    model.zero_grad()
+    torch.manual_seed(7)
+    with Alive() as alive:
+        loss = call(*inputs)
+    measured = alive.bytes([loss])
+    loss.backward()
+    gradients = [p.grad for p in model.parameters()]
+    return [loss.detach(), *gradients, *model.buffers()], measured, call.plan
+
+
+def _large(name: str) -> tuple[Any, tuple[Any, ...]]:
+    """A model of useful size, to be made on fake tensors."""
+    labels = torch.zeros(16, dtype=torch.long)
+    match name:
+        case "gpt":
+            net = GPT(layers=12, width=768, heads=12, vocabulary=50257, length=1024, dropout=0.0)
+            tokens = torch.zeros(4, 1024, dtype=torch.long)
+            return net, (tokens, tokens)
+        case "resnet":
+            return ResNet(16, 64), (torch.zeros(16, 3, 128, 128), labels)
+        case _:
+            images = torch.zeros(4, 3, 256, 256)
+            return UNet(32, 4), (images, images)
+
+
+def recomputation() -> None:
+    """Table 2."""
+    print("| model | PyTorch's budget | its peak MiB | its flops % | ours % | certified % |")
+    print("|---|---|---|---|---|---|")
+    device = Device.this()
+    for name in ("gpt", "resnet", "unet"):
+        with ckpt.torch.fake():
+            model, inputs = _large(name)
+        torch.compiler.reset()
+        prices = Prices(device, objective="flops")
+        joint = joint_of(model, inputs, prices, "aot_eager")
+        forward = joint.tape.forward_flops
+        for tenths in range(9, 0, -1):
+            theirs = priced(joint.tape, built_in_order(joint, tenths / 10))
+            budget = Budget(bytes=theirs.peak_bytes)
+            plan = planned(joint, Wishes(budget, device, "flops", None, "aot_eager"))
+            more = plan.decision.bound_seconds - plan.decision.baseline_seconds
+            bound = 100 * max(0.0, more) * device.flops_per_second["f32"] / forward
+            shares = [
+                100 * n / forward for n in (theirs.recomputed_flops, plan.cost.recomputed_flops)
+            ]
+            print(
+                f"| {name} | {tenths / 10} | {theirs.peak_bytes >> 20} | {shares[0]:.2f} "
+                f"| {shares[1]:.2f} | {bound:.2f} |",
+                flush=True,
+            )
+
+
+def planning_time() -> None:
+    """Table 3."""
+    print("| layers | nodes | budget | read s | plan and split s | gap % | process GiB |")
+    print("|---|---|---|---|---|---|---|")
+    for layers in (12, 96):
+        with ckpt.torch.fake():
+            model = GPT(layers=layers, width=768, heads=12, length=1024, dropout=0.0)
+            tokens = torch.zeros(4, 1024, dtype=torch.long)
+        torch.compiler.reset()
+        module, n_outputs = traced(model, (tokens, tokens), "aot_eager")
+        nodes = len(module.graph.nodes)
+        for share in (0.8, 0.5, 0.3):
+            began = time.perf_counter()
+            joint = prepared(module, n_outputs, Prices(Device.this()))
+            read = time.perf_counter() - began
+            problem = problem_of(joint.tape, f"{share}x")
+            wishes = Wishes(problem.limit, Device.this(), "seconds", None, "aot_eager")
+            began = time.perf_counter()
+            try:
+                plan = planned(joint, wishes)
+            except BudgetError:
+                print(f"| {layers} | {nodes} | {share}x | {read:.1f} | no plan fits | | |")
+                continue
+            split(joint, plan.order)
+            spent = time.perf_counter() - began
+            high = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            gap = plan.decision.gap_percent
+            row = f"| {layers} | {nodes} | {share}x | {read:.1f} | {spent:.1f} | {gap:.3f} |"
+            print(row, f"{high:.2f} |", flush=True)
+
+
+def on_a_gpu() -> None:
+    """Table 4."""
+    if not torch.cuda.is_available():
+        print("no GPU here: table 4 was not run")
+        return
+    print("| model | batch | way | step ms | allocator peak GiB |")
+    print("|---|---|---|---|---|")
+    device = Device.named("h100")
+    for name in ("gpt2-medium", "gpt2-large", "gpt2-xl"):
+        for batch in (4, 8, 16, 32):
+            for way, compiled in _ways(device).items():
+                print(
+                    f"| {name} | {batch} | {way} | {_on_gpu(name, batch, compiled)} |", flush=True
+                )
+
+
+def _ways(device: Device) -> dict[str, Callable[[Any], Any]]:
+    def budgeted(fraction: float) -> Callable[[Any], Any]:
+        def made(model: Any) -> Any:
+            torch._functorch.config.activation_memory_budget = fraction  # noqa: SLF001
+            return torch.compile(model, fullgraph=True)
+
+        return made
+
+    def every_block(model: Any) -> Any:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+        return torch.compile(model)
+
+    ways: dict[str, Callable[[Any], Any]] = {"no recomputation": budgeted(1.0)}
+    ways["every block"] = every_block
+    ways.update({f"PyTorch {f}": budgeted(f) for f in (0.7, 0.5, 0.3)})
+    for share in ("0.8x", "0.6x", "0.4x"):
+        ways[f"planned {share}"] = lambda model, share=share: ckpt.torch.compile(
+            model, budget=share, device=device
+        )
+    return ways
+
+
+def _on_gpu(name: str, batch: int, compiled: Callable[[Any], Any]) -> str:
+    """Median step time and allocator peak of one way, or why there is none."""
+    from ckpt.torch.hub import example as by_name
+
+    torch.compiler.reset()
+    torch.cuda.empty_cache()
+    try:
+        with torch.device("cuda"):
+            model, inputs = by_name(name, batch=batch, seq=1024)
+        call, times = compiled(model), []
+        for i in range(8):
+            if i == 3:
+                torch.cuda.reset_peak_memory_stats()
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            call(**inputs).loss.backward()
+            model.zero_grad()
+            torch.cuda.synchronize()
+            times.append(time.perf_counter() - began)
+    except (torch.cuda.OutOfMemoryError, BudgetError) as error:
+        return f"{type(error).__name__} |"
+    finally:
+        torch._functorch.config.activation_memory_budget = 1.0  # noqa: SLF001
+    peak = torch.cuda.max_memory_allocated() / 2**30
+    return f"{1e3 * sorted(times[3:])[2]:.1f} | {peak:.2f}"
+
+
+TABLES = {"1": saved_bytes, "2": recomputation, "3": planning_time, "4": on_a_gpu}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run some tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tables", default="1,2,3,4", help="which, separated by commas")
+    told = parser.parse_args(arguments)
+    for table in told.tables.split(","):
+        TABLES[table.strip()]()
+        print()
+
+
+if __name__ == "__main__":
+    main()
