@@ -73,7 +73,8 @@ class StageRounds:
         self._seconds = seconds
         self._few = sorted(first)
         self._many = sorted(first)
-        self._best = (0.0, self._many)
+        self._spans: list[tuple[int, int]] = []
+        self._best = (0.0, self._many, self._spans)
         self._stale = 0
         self._cut_short = 0
         self._transit = False
@@ -119,6 +120,7 @@ class StageRounds:
             self._moments,
             self.stages,
             transit=self._transit and whole,
+            spans=[span for span in self._spans if set(span) <= set(self.stages)],
             whole=whole,
         )
         if program.size > LARGEST[self._seconds is not None]:
@@ -178,19 +180,21 @@ class StageRounds:
 
     def _after_many(self, solution: StageSolution, *, quick: bool) -> None:
         if solution.exact and solution.seconds > self._best[0] * 1.002:
-            self._best = (solution.seconds, self._many)
+            self._best = (solution.seconds, self._many, self._spans)
             self._stale = 0
         else:
             self._stale += 1
         fresh = self._worst(solution, self._many, max(1, len(self._many) // 2))
         self._many = sorted([*self._many, *fresh])
+        self._spans = sorted({*self._spans, *solution.torn})
         small = self._seconds is not None or len(self._many) * self._problem.n <= 6000
-        if fresh and quick and small and self._stale < 3 and len(self._many) <= MOST_STAGES:
+        if (fresh or solution.torn) and quick and small and self._stale < 3 and len(self._many) <= MOST_STAGES:
             return
         self.finished = self._seconds is None
         self._phase = _Phase.LAST
         if len(self._best[1]) > len(self._few):
             self._few, self._transit = self._best[1], False
+        self._spans = self._best[2]
 
     def _after_last(self, solution: StageSolution) -> None:
         if solution.exact:

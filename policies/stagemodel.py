@@ -17,20 +17,23 @@ p_k or running again.  With these rows the relaxation is no weaker than the best
 stages, and often stronger than all of them.
 
 Source: the stage variables are those of Jain et al., "Checkmate" (MLSys 2020), enforced at few
-stages only; the transit rows and the rows on all that follows a stage are ours.
+stages only; the transit rows, and the rows on spans and on all that follows a stage, are ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numba import njit
 
 from policies.gaps import expand
 from policies.milp import Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from policies.compact import Compact
@@ -40,6 +43,22 @@ __all__ = ["Borders", "StageModel"]
 
 TOLERANCE = 1e-5
 """Slack of rows of memory, in thousandths of the budget: what is called infeasible really is."""
+
+TORN = 1e-5
+"""A span that lacks less than this part of all seconds is not broken."""
+
+
+@njit(cache=True)
+def _ask_back(
+    read_start: Any, reads: Any, value_task: Any, live: Any, asked: Any
+) -> None:
+    """Raise how much of each task is asked to run again by what is asked of its readers."""
+    for t in range(len(asked) - 1, -1, -1):
+        if asked[t] > 0:
+            for i in range(read_start[t], read_start[t + 1]):
+                value = reads[i]
+                source = value_task[value]
+                asked[source] = max(asked[source], asked[t] - live[value])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +83,7 @@ class StageModel:
         stages: Where memory is enforced, ascending.
         unit: Seconds that count as one.
         transit: Whether to add the transit rows.
+        spans: Pairs of stages, ascending, whose time between is asked about as a whole.
         borders: For a program about a stretch of a plan; then its optimum is no bound.
 
     Attributes:
@@ -83,6 +103,7 @@ class StageModel:
         unit: float,
         *,
         transit: bool,
+        spans: Sequence[tuple[int, int]] = (),
         borders: Borders | None = None,
     ) -> None:
         """Write the program down."""
@@ -107,6 +128,9 @@ class StageModel:
         self.after = self._after() if borders is None else list(self.again)
         if borders is not None:
             self._close(borders)
+        place = {p: k for k, p in enumerate(stages)}
+        for p, q in spans:
+            self._span(place[p], place[q])
         shares = self.columns - binaries
         if transit:
             for k in range(len(stages) - 1):
@@ -140,6 +164,8 @@ class StageModel:
             if problem.rerun[t] and needed[made].any():
                 tasks[t] = True
                 needed[problem.reads[problem.read_start[t] : problem.read_start[t + 1]]] = True
+        made = slice(problem.made_start[p], problem.made_start[p + 1])
+        tasks[p] = problem.rerun[p] and bool((moments.last_read[made] > p).any())
         return needed, tasks
 
     def _close(self, borders: Borders) -> None:
@@ -213,6 +239,69 @@ class StageModel:
             self._needed(np.flatnonzero(need), live, whole)
         return after
 
+    def _span(self, j: int, k: int) -> None:
+        """Rows for the time from stage j to stage k as a whole."""
+        problem, rows = self.problem, self.rows
+        live, following = self.live[j], self.live[k]
+        whole = self._variables(self.again[j] >= 0)
+        tasks = np.flatnonzero(whole >= 0)
+        parts: list[tuple[Any, Any]] = [(whole[tasks], 1.0)]
+        for again in self.again[j:k]:
+            some = tasks[again[tasks] >= 0]
+            rows.add([(whole[some], 1.0), (again[some], -1.0)], 0.0, np.inf, len(some))
+            there = again[tasks] >= 0
+            parts.append((np.where(there, again[tasks], whole[tasks]), np.where(there, -1.0, 0.0)))
+        rows.add(parts, -np.inf, 0.0, len(tasks))
+        self._available(live, whole)
+        self._needed(self._read_within(j, k), live, whole)
+        kept = self._kept(j, k)
+        source = whole[problem.value_task[kept]]
+        terms = [(following[kept], 1.0), (live[kept], -1.0), (source, -1.0)]
+        rows.add(terms, -np.inf, 0.0, len(kept))
+
+    def _read_within(self, j: int, k: int) -> NDArray[np.int64]:
+        """Return the values made before stage j that run first after it and up to stage k read."""
+        problem, p = self.problem, self.stages[j]
+        use = np.flatnonzero((self.reader > p) & (self.reader <= self.stages[k]))
+        read = np.zeros(len(problem.value_task), np.bool_)
+        read[problem.reads[use]] = True
+        return np.flatnonzero(read & (problem.value_task < p))
+
+    def _kept(self, j: int, k: int) -> NDArray[np.int64]:
+        """Return the values of stage j that stage k knows and that can run again in between."""
+        maker = self.problem.value_task
+        known = (self.live[j] >= 0) & (self.live[k] >= 0) & (maker < self.stages[j])
+        return np.flatnonzero(known & (self.again[j][maker] >= 0))
+
+    def torn(self, x: NDArray[np.float64]) -> list[tuple[int, int]]:
+        """Return spans that a solution in fractions breaks: from each stage the one broken most."""
+        problem, maker = self.problem, self.problem.value_task
+        found: list[tuple[int, int]] = []
+        for j in range(len(self.stages) - 2):
+            column = self.again[j] >= 0
+            live = np.where(self.live[j] >= 0, x[self.live[j]], 1.0)
+            most, least = np.zeros(problem.n), np.zeros(problem.n)
+            worst, end = TORN * float(problem.seconds.sum()), -1
+            for k in range(j + 1, len(self.stages)):
+                again = self.again[k - 1]
+                part = np.where(column & (again >= 0), x[again], 0.0)
+                most += part
+                np.maximum(least, part, out=least)
+                if k == j + 1:
+                    continue
+                asked, read, kept = least.copy(), self._read_within(j, k), self._kept(j, k)
+                np.maximum.at(asked, maker[read], 1.0 - live[read])
+                np.maximum.at(asked, maker[kept], x[self.live[k][kept]] - live[kept])
+                asked[~column] = 0.0
+                _ask_back(problem.read_start, problem.reads, maker, live, asked)
+                lack = np.maximum(asked - np.minimum(most, 1.0), 0.0)[column]
+                seconds = float(lack @ problem.seconds[column])
+                if seconds > worst:
+                    worst, end = seconds, self.stages[k]
+            if end >= 0:
+                found.append((self.stages[j], end))
+        return found
+
     def _available(self, live: NDArray[np.int64], again: NDArray[np.int64]) -> None:
         """What runs again finds what it reads: again[t] <= live[value] + again[its task]."""
         problem = self.problem
@@ -246,7 +335,8 @@ class StageModel:
         p, stop = self.stages[k], self.stages[k + 1]
         live, again = self.live[k], self.again[k]
         following = self.live[k + 1]
-        staying = (live >= 0) & (following >= 0) & (problem.value_bytes > 0)
+        fresh = problem.value_task == p
+        staying = ((live >= 0) | fresh) & (following >= 0) & (problem.value_bytes > 0)
         stay = np.flatnonzero(staying)
         if not len(stay):
             return
@@ -254,22 +344,10 @@ class StageModel:
         sum_ = self.columns
         self.columns += 1
         source = again[problem.value_task[stay]]
-        yes = stay[source >= 0]
-        rows.add(
-            [
-                (transit[yes], 1.0),
-                (live[yes], -1.0),
-                (following[yes], -1.0),
-                (again[problem.value_task[yes]], 1.0),
-            ],
-            -1.0,
-            np.inf,
-            len(yes),
-        )
-        no = stay[source < 0]
-        rows.add(
-            [(transit[no], 1.0), (live[no], -1.0), (following[no], -1.0)], -1.0, np.inf, len(no)
-        )
+        yes, no = stay[source >= 0], stay[source < 0]
+        made = again[problem.value_task[yes]]
+        rows.add([(transit[yes], 1.0), (following[yes], -1.0), (made, 1.0)], 0.0, np.inf, len(yes))
+        rows.add([(transit[no], 1.0), (following[no], -1.0)], 0.0, np.inf, len(no))
         size = problem.value_bytes / self.byte
         rows.single(
             np.concatenate([[sum_], transit[stay]]),
