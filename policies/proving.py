@@ -29,6 +29,12 @@ __all__ = ["AT_ONCE_SECONDS", "StageRounds"]
 QUICK = 0.05
 """Programs in fractions that take a larger part of the time than this are the last."""
 
+SLOW = 0.25
+"""So long may they take while the bound still rises."""
+
+RISING = 1.02
+"""A bound that is so many times the best before still rises."""
+
 AT_ONCE_SECONDS = 0.3
 """Programs in integers that take longer than this are not solved in this process."""
 
@@ -158,7 +164,9 @@ class StageRounds:
             return None
         solution = self._running.read(answer, below)
         self._running = None
-        quick = self._seconds is None or solution.solve_seconds <= QUICK * self._seconds
+        rises = solution.exact and solution.seconds > RISING * self._best[0]
+        long = SLOW if rises else QUICK
+        quick = self._seconds is None or solution.solve_seconds <= long * self._seconds
         match self._phase:
             case _Phase.FEW:
                 self._after_few(solution)
@@ -188,7 +196,8 @@ class StageRounds:
         self._many = sorted([*self._many, *fresh])
         self._spans = sorted({*self._spans, *solution.torn})
         small = self._seconds is not None or len(self._many) * self._problem.n <= 6000
-        if (fresh or solution.torn) and quick and small and self._stale < 3 and len(self._many) <= MOST_STAGES:
+        more = bool(fresh or solution.torn) and len(self._many) <= MOST_STAGES
+        if more and quick and small and self._stale < 3:
             return
         self.finished = self._seconds is None
         self._phase = _Phase.LAST

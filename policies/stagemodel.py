@@ -49,9 +49,7 @@ TORN = 1e-5
 
 
 @njit(cache=True)
-def _ask_back(
-    read_start: Any, reads: Any, value_task: Any, live: Any, asked: Any
-) -> None:
+def _ask_back(read_start: Any, reads: Any, value_task: Any, live: Any, asked: Any) -> None:
     """Raise how much of each task is asked to run again by what is asked of its readers."""
     for t in range(len(asked) - 1, -1, -1):
         if asked[t] > 0:
@@ -277,6 +275,7 @@ class StageModel:
         """Return spans that a solution in fractions breaks: from each stage the one broken most."""
         problem, maker = self.problem, self.problem.value_task
         found: list[tuple[int, int]] = []
+        x = np.append(x, 0.0)  # where there is no variable, -1, there is nothing
         for j in range(len(self.stages) - 2):
             column = self.again[j] >= 0
             live = np.where(self.live[j] >= 0, x[self.live[j]], 1.0)
@@ -284,7 +283,7 @@ class StageModel:
             worst, end = TORN * float(problem.seconds.sum()), -1
             for k in range(j + 1, len(self.stages)):
                 again = self.again[k - 1]
-                part = np.where(column & (again >= 0), x[again], 0.0)
+                part = np.where(column, x[again], 0.0)
                 most += part
                 np.maximum(least, part, out=least)
                 if k == j + 1:
@@ -324,9 +323,7 @@ class StageModel:
         """What is needed is alive or runs again: 1 <= live[value] + again[its task]."""
         source = again[self.problem.value_task[value]]
         yes = source >= 0
-        self.rows.add(
-            [(live[value[yes]], 1.0), (source[yes], 1.0)], 1.0, np.inf, int(yes.sum())
-        )
+        self.rows.add([(live[value[yes]], 1.0), (source[yes], 1.0)], 1.0, np.inf, int(yes.sum()))
         self.lower[live[value[~yes]]] = 1.0
 
     def _transit(self, k: int) -> None:

@@ -99,9 +99,7 @@ class StageProgram:
         """
         model = self._model
         integral = model.integral if self._whole else None
-        return Program(
-            model.cost, model.lower, model.upper, model.rows, integral, seconds, nodes
-        )
+        return Program(model.cost, model.lower, model.upper, model.rows, integral, seconds, nodes)
 
     def read(self, answer: Answer, below: float = math.inf) -> StageSolution:
         """Read what a solver found.
