@@ -2,8 +2,9 @@
 
 First come programs in integers with few stages: their plans are starts for the search, and one that
 fits is optimal.  When they take long, programs in fractions find out which stages matter: they are
-quick, and several stages join at a time.  The choice with the best bound is then solved in integers
-for as long as there is time.  The dear transit rows join when no stage is left to add.
+quick, and several stages join at a time, with the spans that the fractions break.  The choice with
+the best bound is then solved in integers for as long as there is time.  The dear transit rows join
+when no stage is left to add.
 
 Source: lazy rows are cutting planes: Dantzig, Fulkerson and Johnson, "Solution of a Large-Scale
 Traveling-Salesman Problem" (Operations Research, 1954); here whole stages are generated.

@@ -5,8 +5,8 @@ At chosen stages p_1 < ... < p_K, `L[x, k]` says that value x is alive when p_k 
 only if it was alive at p_k, ran again in between or was made in between; a task that runs again, or
 runs first in between, finds what it reads alive or made again; at p_k everything fits.  Every plan
 that keeps the order of first executions satisfies this, however often tasks run, so the optimum is
-a lower bound for any choice of stages.  Transit rows add what happens between stages: a value alive
-at both p_k and p_(k+1) that is not made again in between was alive all along, so it must fit
+a lower bound for any choice of stages.  Transit rows add what happens between stages: a value made
+by p_k or before, alive at p_(k+1) and not made again in between was alive all along, so it must fit
 together with everything that runs in between.
 
 Between integers that is all; between fractions it is not: a task that runs a fifth in each of five
@@ -14,7 +14,9 @@ intervals finds a fifth of what it reads five times over.  So `Q[t, k]`, that t 
 time from p_k on, asks once more, for the whole time after p_k, what `mincut` asks at one stage:
 what is needed later is alive at p_k or runs again, and what runs again finds what it reads alive at
 p_k or running again.  With these rows the relaxation is no weaker than the best cut at any of its
-stages, and often stronger than all of them.
+stages, and often stronger than all of them.  A span, from p_j to p_k, asks the same for the time
+between two stages that are not neighbours.  All spans would be too many rows; `spans` finds those
+that a solution in fractions breaks.
 
 Source: the stage variables are those of Jain et al., "Checkmate" (MLSys 2020), enforced at few
 stages only; the transit rows, and the rows on spans and on all that follows a stage, are ours.
@@ -26,7 +28,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numba import njit
 
 from policies.gaps import expand
 from policies.milp import Rows
@@ -43,20 +44,6 @@ __all__ = ["Borders", "StageModel"]
 
 TOLERANCE = 1e-5
 """Slack of rows of memory, in thousandths of the budget: what is called infeasible really is."""
-
-TORN = 1e-5
-"""A span that lacks less than this part of all seconds is not broken."""
-
-
-@njit(cache=True)
-def _ask_back(read_start: Any, reads: Any, value_task: Any, live: Any, asked: Any) -> None:
-    """Raise how much of each task is asked to run again by what is asked of its readers."""
-    for t in range(len(asked) - 1, -1, -1):
-        if asked[t] > 0:
-            for i in range(read_start[t], read_start[t + 1]):
-                value = reads[i]
-                source = value_task[value]
-                asked[source] = max(asked[source], asked[t] - live[value])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +149,7 @@ class StageModel:
             if problem.rerun[t] and needed[made].any():
                 tasks[t] = True
                 needed[problem.reads[problem.read_start[t] : problem.read_start[t + 1]]] = True
-        made = slice(problem.made_start[p], problem.made_start[p + 1])
-        tasks[p] = problem.rerun[p] and bool((moments.last_read[made] > p).any())
+        tasks[p] = problem.rerun[p]  # after its first run, and before the next stage
         return needed, tasks
 
     def _close(self, borders: Borders) -> None:
@@ -251,13 +237,13 @@ class StageModel:
             parts.append((np.where(there, again[tasks], whole[tasks]), np.where(there, -1.0, 0.0)))
         rows.add(parts, -np.inf, 0.0, len(tasks))
         self._available(live, whole)
-        self._needed(self._read_within(j, k), live, whole)
-        kept = self._kept(j, k)
-        source = whole[problem.value_task[kept]]
-        terms = [(following[kept], 1.0), (live[kept], -1.0), (source, -1.0)]
-        rows.add(terms, -np.inf, 0.0, len(kept))
+        self._needed(self.read_within(j, k), live, whole)
+        stay = self.kept(j, k)
+        source = whole[problem.value_task[stay]]
+        terms = [(following[stay], 1.0), (live[stay], -1.0), (source, -1.0)]
+        rows.add(terms, -np.inf, 0.0, len(stay))
 
-    def _read_within(self, j: int, k: int) -> NDArray[np.int64]:
+    def read_within(self, j: int, k: int) -> NDArray[np.int64]:
         """Return the values made before stage j that run first after it and up to stage k read."""
         problem, p = self.problem, self.stages[j]
         use = np.flatnonzero((self.reader > p) & (self.reader <= self.stages[k]))
@@ -265,41 +251,11 @@ class StageModel:
         read[problem.reads[use]] = True
         return np.flatnonzero(read & (problem.value_task < p))
 
-    def _kept(self, j: int, k: int) -> NDArray[np.int64]:
+    def kept(self, j: int, k: int) -> NDArray[np.int64]:
         """Return the values of stage j that stage k knows and that can run again in between."""
         maker = self.problem.value_task
         known = (self.live[j] >= 0) & (self.live[k] >= 0) & (maker < self.stages[j])
         return np.flatnonzero(known & (self.again[j][maker] >= 0))
-
-    def torn(self, x: NDArray[np.float64]) -> list[tuple[int, int]]:
-        """Return spans that a solution in fractions breaks: from each stage the one broken most."""
-        problem, maker = self.problem, self.problem.value_task
-        found: list[tuple[int, int]] = []
-        x = np.append(x, 0.0)  # where there is no variable, -1, there is nothing
-        for j in range(len(self.stages) - 2):
-            column = self.again[j] >= 0
-            live = np.where(self.live[j] >= 0, x[self.live[j]], 1.0)
-            most, least = np.zeros(problem.n), np.zeros(problem.n)
-            worst, end = TORN * float(problem.seconds.sum()), -1
-            for k in range(j + 1, len(self.stages)):
-                again = self.again[k - 1]
-                part = np.where(column, x[again], 0.0)
-                most += part
-                np.maximum(least, part, out=least)
-                if k == j + 1:
-                    continue
-                asked, read, kept = least.copy(), self._read_within(j, k), self._kept(j, k)
-                np.maximum.at(asked, maker[read], 1.0 - live[read])
-                np.maximum.at(asked, maker[kept], x[self.live[k][kept]] - live[kept])
-                asked[~column] = 0.0
-                _ask_back(problem.read_start, problem.reads, maker, live, asked)
-                lack = np.maximum(asked - np.minimum(most, 1.0), 0.0)[column]
-                seconds = float(lack @ problem.seconds[column])
-                if seconds > worst:
-                    worst, end = seconds, self.stages[k]
-            if end >= 0:
-                found.append((self.stages[j], end))
-        return found
 
     def _available(self, live: NDArray[np.int64], again: NDArray[np.int64]) -> None:
         """What runs again finds what it reads: again[t] <= live[value] + again[its task]."""

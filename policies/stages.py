@@ -16,6 +16,7 @@ import numpy as np
 
 from policies.lifetimes import lifetimes, replace_all
 from policies.milp_solver import Program
+from policies.spans import torn
 from policies.stagemodel import StageModel
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class StageProgram:
         over = np.asarray(plan.peak - self._problem.budget, np.float64)
         if not self._whole:
             over = np.maximum(over, self._model.over(answer.x))
-        torn = [] if self._whole else self._model.torn(answer.x)
+        broken = [] if self._whole else torn(self._model, answer.x)
         return StageSolution(
-            seconds, pairs, over, False, answer.optimal, answer.solve_seconds, torn
+            seconds, pairs, over, False, answer.optimal, answer.solve_seconds, broken
         )
