@@ -2,8 +2,9 @@
 
 First come programs in integers with few stages: their plans are starts for the search, and one that
 fits is optimal.  When they take long, programs in fractions find out which stages matter: they are
-quick, and several stages join at a time.  The choice with the best bound is then solved in integers
-for as long as there is time.  The dear transit rows join when no stage is left to add.
+quick, and several stages join at a time, with the spans that the fractions break.  The choice with
+the best bound is then solved in integers for as long as there is time.  The dear transit rows join
+when no stage is left to add.
 
 Source: lazy rows are cutting planes: Dantzig, Fulkerson and Johnson, "Solution of a Large-Scale
 Traveling-Salesman Problem" (Operations Research, 1954); here whole stages are generated.
@@ -28,6 +29,12 @@ __all__ = ["AT_ONCE_SECONDS", "StageRounds"]
 
 QUICK = 0.05
 """Programs in fractions that take a larger part of the time than this are the last."""
+
+SLOW = 0.25
+"""So long may they take while the bound still rises."""
+
+RISING = 1.02
+"""A bound that is so many times the best before still rises."""
 
 AT_ONCE_SECONDS = 0.3
 """Programs in integers that take longer than this are not solved in this process."""
@@ -73,7 +80,8 @@ class StageRounds:
         self._seconds = seconds
         self._few = sorted(first)
         self._many = sorted(first)
-        self._best = (0.0, self._many)
+        self._spans: list[tuple[int, int]] = []
+        self._best = (0.0, self._many, self._spans)
         self._stale = 0
         self._cut_short = 0
         self._transit = False
@@ -119,6 +127,7 @@ class StageRounds:
             self._moments,
             self.stages,
             transit=self._transit and whole,
+            spans=[span for span in self._spans if set(span) <= set(self.stages)],
             whole=whole,
         )
         if program.size > LARGEST[self._seconds is not None]:
@@ -156,7 +165,9 @@ class StageRounds:
             return None
         solution = self._running.read(answer, below)
         self._running = None
-        quick = self._seconds is None or solution.solve_seconds <= QUICK * self._seconds
+        rises = solution.exact and solution.seconds > RISING * self._best[0]
+        long = SLOW if rises else QUICK
+        quick = self._seconds is None or solution.solve_seconds <= long * self._seconds
         match self._phase:
             case _Phase.FEW:
                 self._after_few(solution)
@@ -178,19 +189,22 @@ class StageRounds:
 
     def _after_many(self, solution: StageSolution, *, quick: bool) -> None:
         if solution.exact and solution.seconds > self._best[0] * 1.002:
-            self._best = (solution.seconds, self._many)
+            self._best = (solution.seconds, self._many, self._spans)
             self._stale = 0
         else:
             self._stale += 1
         fresh = self._worst(solution, self._many, max(1, len(self._many) // 2))
         self._many = sorted([*self._many, *fresh])
+        self._spans = sorted({*self._spans, *solution.torn})
         small = self._seconds is not None or len(self._many) * self._problem.n <= 6000
-        if fresh and quick and small and self._stale < 3 and len(self._many) <= MOST_STAGES:
+        more = bool(fresh or solution.torn) and len(self._many) <= MOST_STAGES
+        if more and quick and small and self._stale < 3:
             return
         self.finished = self._seconds is None
         self._phase = _Phase.LAST
         if len(self._best[1]) > len(self._few):
             self._few, self._transit = self._best[1], False
+        self._spans = self._best[2]
 
     def _after_last(self, solution: StageSolution) -> None:
         if solution.exact:

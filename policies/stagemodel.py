@@ -5,8 +5,8 @@ At chosen stages p_1 < ... < p_K, `L[x, k]` says that value x is alive when p_k 
 only if it was alive at p_k, ran again in between or was made in between; a task that runs again, or
 runs first in between, finds what it reads alive or made again; at p_k everything fits.  Every plan
 that keeps the order of first executions satisfies this, however often tasks run, so the optimum is
-a lower bound for any choice of stages.  Transit rows add what happens between stages: a value alive
-at both p_k and p_(k+1) that is not made again in between was alive all along, so it must fit
+a lower bound for any choice of stages.  Transit rows add what happens between stages: a value made
+by p_k or before, alive at p_(k+1) and not made again in between was alive all along, so it must fit
 together with everything that runs in between.
 
 Between integers that is all; between fractions it is not: a task that runs a fifth in each of five
@@ -14,16 +14,18 @@ intervals finds a fifth of what it reads five times over.  So `Q[t, k]`, that t 
 time from p_k on, asks once more, for the whole time after p_k, what `mincut` asks at one stage:
 what is needed later is alive at p_k or runs again, and what runs again finds what it reads alive at
 p_k or running again.  With these rows the relaxation is no weaker than the best cut at any of its
-stages, and often stronger than all of them.
+stages, and often stronger than all of them.  A span, from p_j to p_k, asks the same for the time
+between two stages that are not neighbours.  All spans would be too many rows; `spans` finds those
+that a solution in fractions breaks.
 
 Source: the stage variables are those of Jain et al., "Checkmate" (MLSys 2020), enforced at few
-stages only; the transit rows and the rows on all that follows a stage are ours.
+stages only; the transit rows, and the rows on spans and on all that follows a stage, are ours.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -31,6 +33,8 @@ from policies.gaps import expand
 from policies.milp import Rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from policies.compact import Compact
@@ -64,6 +68,7 @@ class StageModel:
         stages: Where memory is enforced, ascending.
         unit: Seconds that count as one.
         transit: Whether to add the transit rows.
+        spans: Pairs of stages, ascending, whose time between is asked about as a whole.
         borders: For a program about a stretch of a plan; then its optimum is no bound.
 
     Attributes:
@@ -83,6 +88,7 @@ class StageModel:
         unit: float,
         *,
         transit: bool,
+        spans: Sequence[tuple[int, int]] = (),
         borders: Borders | None = None,
     ) -> None:
         """Write the program down."""
@@ -107,6 +113,9 @@ class StageModel:
         self.after = self._after() if borders is None else list(self.again)
         if borders is not None:
             self._close(borders)
+        place = {p: k for k, p in enumerate(stages)}
+        for p, q in spans:
+            self._span(place[p], place[q])
         shares = self.columns - binaries
         if transit:
             for k in range(len(stages) - 1):
@@ -140,6 +149,7 @@ class StageModel:
             if problem.rerun[t] and needed[made].any():
                 tasks[t] = True
                 needed[problem.reads[problem.read_start[t] : problem.read_start[t + 1]]] = True
+        tasks[p] = problem.rerun[p]  # after its first run, and before the next stage
         return needed, tasks
 
     def _close(self, borders: Borders) -> None:
@@ -213,6 +223,40 @@ class StageModel:
             self._needed(np.flatnonzero(need), live, whole)
         return after
 
+    def _span(self, j: int, k: int) -> None:
+        """Rows for the time from stage j to stage k as a whole."""
+        problem, rows = self.problem, self.rows
+        live, following = self.live[j], self.live[k]
+        whole = self._variables(self.again[j] >= 0)
+        tasks = np.flatnonzero(whole >= 0)
+        parts: list[tuple[Any, Any]] = [(whole[tasks], 1.0)]
+        for again in self.again[j:k]:
+            some = tasks[again[tasks] >= 0]
+            rows.add([(whole[some], 1.0), (again[some], -1.0)], 0.0, np.inf, len(some))
+            there = again[tasks] >= 0
+            parts.append((np.where(there, again[tasks], whole[tasks]), np.where(there, -1.0, 0.0)))
+        rows.add(parts, -np.inf, 0.0, len(tasks))
+        self._available(live, whole)
+        self._needed(self.read_within(j, k), live, whole)
+        stay = self.kept(j, k)
+        source = whole[problem.value_task[stay]]
+        terms = [(following[stay], 1.0), (live[stay], -1.0), (source, -1.0)]
+        rows.add(terms, -np.inf, 0.0, len(stay))
+
+    def read_within(self, j: int, k: int) -> NDArray[np.int64]:
+        """Return the values made before stage j that run first after it and up to stage k read."""
+        problem, p = self.problem, self.stages[j]
+        use = np.flatnonzero((self.reader > p) & (self.reader <= self.stages[k]))
+        read = np.zeros(len(problem.value_task), np.bool_)
+        read[problem.reads[use]] = True
+        return np.flatnonzero(read & (problem.value_task < p))
+
+    def kept(self, j: int, k: int) -> NDArray[np.int64]:
+        """Return the values of stage j that stage k knows and that can run again in between."""
+        maker = self.problem.value_task
+        known = (self.live[j] >= 0) & (self.live[k] >= 0) & (maker < self.stages[j])
+        return np.flatnonzero(known & (self.again[j][maker] >= 0))
+
     def _available(self, live: NDArray[np.int64], again: NDArray[np.int64]) -> None:
         """What runs again finds what it reads: again[t] <= live[value] + again[its task]."""
         problem = self.problem
@@ -235,9 +279,7 @@ class StageModel:
         """What is needed is alive or runs again: 1 <= live[value] + again[its task]."""
         source = again[self.problem.value_task[value]]
         yes = source >= 0
-        self.rows.add(
-            [(live[value[yes]], 1.0), (source[yes], 1.0)], 1.0, np.inf, int(yes.sum())
-        )
+        self.rows.add([(live[value[yes]], 1.0), (source[yes], 1.0)], 1.0, np.inf, int(yes.sum()))
         self.lower[live[value[~yes]]] = 1.0
 
     def _transit(self, k: int) -> None:
@@ -246,7 +288,8 @@ class StageModel:
         p, stop = self.stages[k], self.stages[k + 1]
         live, again = self.live[k], self.again[k]
         following = self.live[k + 1]
-        staying = (live >= 0) & (following >= 0) & (problem.value_bytes > 0)
+        fresh = problem.value_task == p
+        staying = ((live >= 0) | fresh) & (following >= 0) & (problem.value_bytes > 0)
         stay = np.flatnonzero(staying)
         if not len(stay):
             return
@@ -254,22 +297,10 @@ class StageModel:
         sum_ = self.columns
         self.columns += 1
         source = again[problem.value_task[stay]]
-        yes = stay[source >= 0]
-        rows.add(
-            [
-                (transit[yes], 1.0),
-                (live[yes], -1.0),
-                (following[yes], -1.0),
-                (again[problem.value_task[yes]], 1.0),
-            ],
-            -1.0,
-            np.inf,
-            len(yes),
-        )
-        no = stay[source < 0]
-        rows.add(
-            [(transit[no], 1.0), (live[no], -1.0), (following[no], -1.0)], -1.0, np.inf, len(no)
-        )
+        yes, no = stay[source >= 0], stay[source < 0]
+        made = again[problem.value_task[yes]]
+        rows.add([(transit[yes], 1.0), (following[yes], -1.0), (made, 1.0)], 0.0, np.inf, len(yes))
+        rows.add([(transit[no], 1.0), (following[no], -1.0)], 0.0, np.inf, len(no))
         size = problem.value_bytes / self.byte
         rows.single(
             np.concatenate([[sum_], transit[stay]]),

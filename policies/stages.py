@@ -9,16 +9,19 @@ should be counted next.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from policies.lifetimes import lifetimes, replace_all
 from policies.milp_solver import Program
+from policies.spans import torn
 from policies.stagemodel import StageModel
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from policies.compact import Compact
@@ -41,6 +44,7 @@ class StageSolution:
         infeasible: Whether no plan fits at all.
         exact: Whether `seconds` is the optimum of the program.
         solve_seconds: Wall time that the solver took.
+        torn: Spans between stages that the fractions break.
     """
 
     seconds: float
@@ -49,6 +53,7 @@ class StageSolution:
     infeasible: bool
     exact: bool
     solve_seconds: float
+    torn: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
 
 
 class StageProgram:
@@ -59,6 +64,7 @@ class StageProgram:
         moments: Of the problem.
         stages: Where memory is enforced, ascending.
         transit: Whether to add the transit rows.
+        spans: Pairs of stages whose time between is asked about as a whole.
         whole: Whether to ask for integers.
     """
 
@@ -69,6 +75,7 @@ class StageProgram:
         stages: list[int],
         *,
         transit: bool = False,
+        spans: Sequence[tuple[int, int]] = (),
         whole: bool = True,
     ) -> None:
         """Write the program down, in units in which numbers are neither huge nor tiny."""
@@ -77,7 +84,7 @@ class StageProgram:
         self._whole = whole
         total = float(problem.seconds.sum())
         self._unit = total / 1e4 if total > 0 else 1.0
-        self._model = StageModel(problem, moments, stages, self._unit, transit=transit)
+        self._model = StageModel(problem, moments, stages, self._unit, transit=transit, spans=spans)
 
     @property
     def size(self) -> int:
@@ -93,9 +100,7 @@ class StageProgram:
         """
         model = self._model
         integral = model.integral if self._whole else None
-        return Program(
-            model.cost, model.lower, model.upper, model.rows, integral, seconds, nodes
-        )
+        return Program(model.cost, model.lower, model.upper, model.rows, integral, seconds, nodes)
 
     def read(self, answer: Answer, below: float = math.inf) -> StageSolution:
         """Read what a solver found.
@@ -121,4 +126,7 @@ class StageProgram:
         over = np.asarray(plan.peak - self._problem.budget, np.float64)
         if not self._whole:
             over = np.maximum(over, self._model.over(answer.x))
-        return StageSolution(seconds, pairs, over, False, answer.optimal, answer.solve_seconds)
+        broken = [] if self._whole else torn(self._model, answer.x)
+        return StageSolution(
+            seconds, pairs, over, False, answer.optimal, answer.solve_seconds, broken
+        )

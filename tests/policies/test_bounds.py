@@ -1,5 +1,7 @@
 """Laws of the lower bounds: they never exceed the optimum, nor any plan."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -62,8 +64,11 @@ def test_bounds_never_exceed_the_optimum(seed):
             assert not found.infeasible
             assert found.seconds <= extra + slack
     everywhere = list(range(compact.n))
+    spans = [(p, q) for p in everywhere for q in everywhere[p + 2 :]]
     for transit, whole in ((True, True), (False, True), (False, False)):
-        program = StageProgram(compact, bounder.moments, everywhere, transit=transit, whole=whole)
+        program = StageProgram(
+            compact, bounder.moments, everywhere, transit=transit, spans=spans, whole=whole
+        )
         found = program.read(program.program(None, 10**4).minimise())
         assert not found.infeasible
         assert found.seconds <= extra + slack
@@ -79,10 +84,33 @@ def test_a_relaxed_program_is_no_weaker_than_a_cut_at_any_of_its_stages(seed):
     relaxed = program.read(program.program(None, None).minimise()).seconds
     for stage in stages:
         room = bounder.room(stage, compact.budget)
-        cut, _ = best_price(
-            bounder.network, bounder.need(stage), bounder.weight(stage), room, 0.0
-        )
+        cut, _ = best_price(bounder.network, bounder.need(stage), bounder.weight(stage), room, 0.0)
         assert relaxed >= cut - 1e-4 * compact.seconds.sum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_spans_that_fractions_break_raise_the_relaxed_bound_until_none_is_broken(seed):
+    problem = layered(7, 3, seed).with_budget("0.5x")
+    compact = compact_of(problem, problem.limit.resolve(problem))
+    every = moments(compact)
+    stages = np.flatnonzero(every.baseline > compact.budget)[::2].tolist()
+    spans: set[tuple[int, int]] = set()
+    bounds: list[float] = []
+    while True:
+        program = StageProgram(compact, every, stages, spans=sorted(spans), whole=False)
+        found = program.read(program.program(None, None).minimise())
+        bounds.append(found.seconds)
+        assert not spans & set(found.torn)
+        if not found.torn:
+            break
+        spans |= set(found.torn)
+    assert len(bounds) > 1
+    assert bounds[-1] > bounds[0] * 1.001
+    assert all(a <= b * (1 + 1e-6) + 1e-9 for a, b in itertools.pairwise(bounds))
+    program = StageProgram(compact, every, stages)
+    whole = program.read(program.program(None, 2000).minimise())
+    if whole.exact:
+        assert bounds[-1] <= whole.seconds * (1 + 1e-6)
 
 
 def test_a_cut_is_a_partition_with_its_price():
