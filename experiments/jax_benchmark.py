@@ -26,7 +26,9 @@ import ckpt.jax
 from ckpt import Budget
 from ckpt.errors import BudgetError
 from ckpt.jax.builtin import POLICIES, Mark, priced
-from ckpt.jax.planning import Plan
+from ckpt.jax.deciding import planned
+from ckpt.jax.loops import loops_of
+from ckpt.jax.plans import Plan
 from experiments.models.jax_gpt2 import GPT2, GPT3, Shape, arrays, loss_of, parameters, tokens
 
 MIB, GIB = 2**20, 2**30
@@ -168,13 +170,11 @@ def timings(device: str) -> None:
 
 def _planned(f: Any, args: tuple[Any, ...], jaxpr: Any, whole: Plan) -> tuple[Plan, float]:
     """A plan on a program that is traced already, and the seconds for it."""
-    from ckpt.jax import planning
-
     began = time.perf_counter()
-    if planning.loops_of(jaxpr, whole.kernels.joint.wanted):
+    if loops_of(jaxpr, whole.kernels.joint.wanted):
         plan = f.plan_of(args, {})
     else:
-        plan = planning.planned(whole.kernels, f.request)
+        plan = planned(whole.kernels, f.request)
     return plan, time.perf_counter() - began
 
 

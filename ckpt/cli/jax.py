@@ -11,7 +11,7 @@ from ckpt.cli.news import news
 from ckpt.cli.planning import Planning
 
 if TYPE_CHECKING:
-    from ckpt.jax.planning import Plan
+    from ckpt.jax.plans import Plan
 
 
 def plan_jax(

@@ -10,7 +10,8 @@ from ckpt.errors import ArgumentError
 from ckpt.jax.device import Accelerator
 from ckpt.jax.internals import jax, trace_key, typeof
 from ckpt.jax.planned import planned_p
-from ckpt.jax.planning import WORK, Plan, Request, plan_for
+from ckpt.jax.planning import plan_for
+from ckpt.jax.plans import WORK, Plan, Request
 from ckpt.jax.trace import refuse_effects, without_constants
 
 P = ParamSpec("P")
