@@ -61,6 +61,7 @@ class Plan:
         level: what becomes of the function's scans, where they were planned inside.
         whole: the step before its scans were planned inside.
         least_extra_seconds: no plan of the scans within the budget spends less again.
+        constant_bytes: of the arguments, what the function closes over.
     """
 
     kernels: Kernels
@@ -71,6 +72,7 @@ class Plan:
     level: Level | None = None
     whole: Kernels | None = None
     least_extra_seconds: float = 0.0
+    constant_bytes: int = 0
 
     def __repr__(self) -> str:
         """Short, because it stands in every jaxpr that holds a planned function."""
@@ -96,11 +98,6 @@ class Plan:
     def argument_bytes(self) -> int:
         """Of which arguments and closed-over constants, there throughout."""
         return self.kernels.joint.argument_bytes
-
-    @property
-    def constant_bytes(self) -> int:
-        """Of which the function closes over."""
-        return self.kernels.joint.constant_bytes
 
     @property
     def residual_bytes(self) -> int:
