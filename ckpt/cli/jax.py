@@ -11,7 +11,7 @@ from ckpt.cli.planning import Planning
 from ckpt.files import ready_for, write_text
 
 if TYPE_CHECKING:
-    from ckpt.jax.planning import Plan
+    from ckpt.jax.plans import Plan
 
 
 def plan_jax(

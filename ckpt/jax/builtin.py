@@ -8,8 +8,10 @@ from ckpt.choice import Budget, solve
 from ckpt.jax.device import Accelerator
 from ckpt.jax.graph import kernels_of
 from ckpt.jax.internals import ClosedJaxpr, jax, jaxpr_as_fun
-from ckpt.jax.loops import Level, Scheme, Turns, Way, loops_of, rewritten
+from ckpt.jax.loops import Level, Scheme, Turns, loops_of
+from ckpt.jax.rewriting import rewritten
 from ckpt.jax.trace import joint_of, specs
+from ckpt.jax.ways import Way
 
 POLICIES = (
     "everything_saveable",

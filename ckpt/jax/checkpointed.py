@@ -8,9 +8,10 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from ckpt.choice import Budget, Limits
 from ckpt.errors import ArgumentError
 from ckpt.jax.device import Accelerator
-from ckpt.jax.internals import jax, trace_key, typeof
+from ckpt.jax.internals import jax, nbytes, trace_key, typeof
 from ckpt.jax.planned import planned_p
-from ckpt.jax.planning import WORK, Plan, Request, plan_for
+from ckpt.jax.planning import plan_for
+from ckpt.jax.plans import WORK, Plan, Request
 from ckpt.jax.trace import refuse_effects, without_constants
 
 P = ParamSpec("P")
@@ -105,7 +106,10 @@ class Checkpointed(Generic[P, R]):
             flags[i] and jax.dtypes.issubdtype(_spec(leaves[i]).dtype, jax.numpy.inexact)
             for i in traced.leaves
         ]
-        return plan_for(traced.jaxpr, tuple(wanted), self.request)
+        plan = plan_for(traced.jaxpr, tuple(wanted), self.request)
+        if not traced.constants:
+            return plan
+        return replace(plan, constant_bytes=sum(nbytes(typeof(c)) for c in traced.constants))
 
 
 def checkpoint(

@@ -13,7 +13,8 @@ from ckpt.inspect.frontier import Frontier, Point, draw, to_json, to_table
 from ckpt.jax.builtin import Mark, marks_of
 from ckpt.jax.checkpointed import Checkpointed, checkpoint
 from ckpt.jax.device import Accelerator
-from ckpt.jax.planning import Plan, plan_for
+from ckpt.jax.planning import plan_for
+from ckpt.jax.plans import Plan
 
 OURS = "ckpt"
 """How our plans are called beside JAX's policies."""

@@ -9,7 +9,7 @@ from ckpt.errors import ArgumentError, BudgetError
 from ckpt.inspect.largest import largest
 from ckpt.jax.checkpointed import checkpoint
 from ckpt.jax.device import Accelerator
-from ckpt.jax.planning import Plan
+from ckpt.jax.plans import Plan
 
 
 @dataclass(frozen=True, eq=False)

@@ -255,7 +255,8 @@ def _exchanged(eqn: Any, body: Kernels) -> int:
     inner = [k for t, k in body.tasks.items() if bodies(joint.lets[t].eqn)]
     made = {v for k in inner for v in k.made} & body.owners(joint.results[count:])
     atoms = (x for k in inner for i in k.lets for x in joint.lets[i].ins if isinstance(x, int))
-    read = {body.root[x] for x in atoms} & set(joint.args[first:])
+    slices = set(joint.args[first:])
+    read = {r for x in atoms if (r := body.root[x]) is not None and r in slices}
     return sum(joint.sizes[v] for v in made | read)
 
 

@@ -24,7 +24,8 @@ from ckpt.jax.internals import (
     register_lowering,
     typeof,
 )
-from ckpt.jax.planning import Plan, Request, plan_for
+from ckpt.jax.planning import plan_for
+from ckpt.jax.plans import Plan, Request
 from ckpt.jax.trace import is_float
 
 planned_p = Primitive("ckpt_planned")

@@ -7,7 +7,7 @@ from ckpt.choice import Budget, Limits
 from ckpt.jax.checkpointed import Checkpointed, checkpoint
 from ckpt.jax.device import Accelerator
 from ckpt.jax.internals import jax
-from ckpt.jax.planning import Plan
+from ckpt.jax.plans import Plan
 from ckpt.jax.report import Explanation, compiled_figure
 from ckpt.jax.trace import is_float
 

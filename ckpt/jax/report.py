@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ckpt.choice import Choice, Story, explain_decision, format_bytes, format_seconds
-from ckpt.jax.planning import Plan
+from ckpt.jax.plans import Plan
 from ckpt.jax.trace import LARGE_BYTES
 
 _GIB = 2**30

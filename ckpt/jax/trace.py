@@ -123,14 +123,6 @@ class Joint:
         """Bytes of arguments, closed-over constants and cotangents: there throughout."""
         return sum(self.sizes[v] for v in self.given)
 
-    @property
-    def constant_bytes(self) -> int:
-        """Bytes of closed-over arrays."""
-        inline = {
-            id(x): nbytes(x.aval) for let in self.lets for x in let.ins if not isinstance(x, int)
-        }
-        return sum(self.sizes[v] for v, _ in self.constants) + sum(inline.values())
-
 
 def is_float(aval: Any) -> bool:
     """Whether values of this type have tangents."""

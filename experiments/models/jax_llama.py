@@ -78,7 +78,8 @@ def parameters(shape: Shape, *, scan: bool = True) -> dict[str, Any]:
     d, kv = shape.width, shape.width // shape.heads * shape.groups
     sizes = {
         "norm1": (d,), "q": (d, d), "k": (d, kv), "v": (d, kv), "o": (d, d),
-        "norm2": (d,), "gate": (d, shape.hidden), "up": (d, shape.hidden), "down": (shape.hidden, d),
+        "norm2": (d,), "gate": (d, shape.hidden), "up": (d, shape.hidden),
+        "down": (shape.hidden, d),
     }  # fmt: skip
 
     def specs(front: tuple[int, ...]) -> dict[str, jax.ShapeDtypeStruct]:

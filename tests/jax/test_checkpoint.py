@@ -27,7 +27,13 @@ def same(one, other, tolerance=2e-6):
         assert np.abs(a - b).max() <= tolerance * max(1e-30, np.abs(a).max())
 
 
-@pytest.mark.parametrize("name", CASES)
+QUICK = ("custom_rules", "dropout", "inner_checkpoint", "scanned")
+"""Cases of the default run; each compiles for a second or two."""
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.long) for n in CASES]
+)
 def test_values_gradients_and_residuals_at_the_smallest_budget(name):
     f, args = CASES[name]
     g = least(f, args)
@@ -45,6 +51,7 @@ def test_values_gradients_and_residuals_at_the_smallest_budget(name):
     assert plan.residual_bytes == sum(plan.kernels.joint.sizes[v] for v in plan.script.saved)
 
 
+@pytest.mark.long
 def test_something_is_run_again_in_most_cases():
     again = 0
     for f, args in CASES.values():
@@ -80,6 +87,7 @@ def test_forward_mode_and_second_derivatives():
     same(reverse_over_forward(plain), reverse_over_forward(f), 1e-5)
 
 
+@pytest.mark.long
 def test_jacobians_both_ways():
     def f(w, x):
         return jnp.sin(jnp.sin(x @ w) @ w).sum(0)
