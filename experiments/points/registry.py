@@ -1,0 +1,17 @@
+"""Every kind of point by the name that configurations use."""
+
+from typing import Annotated, Union
+
+from pydantic import Field, TypeAdapter
+
+from experiments.points.plan import Plan
+
+KINDS = (Plan,)
+
+AnyPoint = Annotated[
+    Union[KINDS],  # noqa: UP007  # as many as there are
+    Field(discriminator="kind"),
+]
+"""A point; its key `kind` says of which kind."""
+
+POINT: TypeAdapter[AnyPoint] = TypeAdapter(AnyPoint)
