@@ -137,7 +137,7 @@ class Plan(PointConfig):
     solver_seconds: Seconds | None = Field(default=None, gt=0)
     work: PositiveInt = 20_000
     link: str | None = None
-    record: list[Literal["memory", "anytime", "schedule"]] = []
+    record: list[Literal["memory", "anytime", "schedule"]] = Field(default=[])
 
     @model_validator(mode="after")
     def _link(self) -> Self:

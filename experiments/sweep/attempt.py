@@ -79,9 +79,6 @@ class Attempt:
         handle, name = tempfile.mkstemp(prefix="ckpt-point-")
         os.close(handle)
         self._said = Path(name)
-        self._began = time.monotonic()
-        self._started = datetime.now(UTC).isoformat(timespec="seconds")
-        self.deadline = self._began + task.time_limit
         self._process = context.Process(
             target=_run, args=(theirs, task.point.config, task.memory_limit, name)
         )
@@ -93,6 +90,9 @@ class Attempt:
                 "the server that points are started from has ended: what it said stands above"
             ) from None
         theirs.close()
+        self._began = time.monotonic()
+        self._started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.deadline = self._began + task.time_limit
 
     def finish(self) -> Record:
         """Collect what it found, or why it did not."""
@@ -186,7 +186,11 @@ def _outcome(config: dict[str, Any], memory_limit: int) -> Record:
     except Exception as error:  # noqa: BLE001  # a failure is a result
         found = _failure(type(error).__name__, str(error), traceback.format_exc(limit=-3))
     # kibibytes on Linux; the server's own pages count, for they were there at the fork
-    return {**found, **about, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    return {
+        **found,
+        **about,
+        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
 
 
 def limit_memory(nbytes: int) -> None:

@@ -53,7 +53,7 @@ class References(Strict):
     better: Literal["lower", "higher", "equal"] = "lower"
     decimals: NonNegativeInt | None = None
     tolerance: float = Field(default=1e-9, ge=0)
-    values: list[Reference] = []
+    values: list[Reference] = Field(default=[])
     against: dict[str, Any] | None = None
     why: str = ""
 
@@ -83,11 +83,11 @@ class Plot(Strict):
     title: str
     x: str = ""
     y: str = ""
-    series: Names = []
+    series: Names = Field(default=[])
     panel: str = ""
     bound: str = ""
-    log: Annotated[list[Literal["x", "y"]], BeforeValidator(_listed)] = []
-    at: dict[str, Any] = {}
+    log: Annotated[list[Literal["x", "y"]], BeforeValidator(_listed)] = Field(default=[])
+    at: dict[str, Any] = Field(default={})
 
     @model_validator(mode="after")
     def _axes(self) -> Self:
@@ -104,8 +104,8 @@ class Report(Strict):
         plots: the pictures.
     """
 
-    columns: list[str] = []
-    plots: list[Plot] = []
+    columns: list[str] = Field(default=[])
+    plots: list[Plot] = Field(default=[])
 
 
 class Header(Strict):
@@ -125,8 +125,8 @@ class Header(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     question: str = Field(min_length=1)
     kind: str
-    sweep: dict[str, Any] = {}
-    exclude: list[dict[str, Any]] = []
-    points: list[dict[str, Any]] = []
-    references: list[References] = []
+    sweep: dict[str, Any] = Field(default={})
+    exclude: list[dict[str, Any]] = Field(default=[])
+    points: list[dict[str, Any]] = Field(default=[])
+    references: list[References] = Field(default=[])
     report: Report = Report()

@@ -83,19 +83,17 @@ def sweep(
             except KeyboardInterrupt:
                 console.print(
                     f"interrupted; {len(store.records)} finished points are kept: run the same "
-                    "command again to go on"
+                    "command again to go on",
+                    soft_wrap=True,
                 )
                 return INTERRUPTED
         records = [store.records[p.id] for p in points if p.id in store.records]
     failed = [record for record in records if record["status"] != "ok"]
-    for record in failed[:10]:
-        label = " ".join(f"{k}={v}" for k, v in record["changes"].items())
-        error = record["error"]
-        console.print(f"failed: {label}: {error['type']}: {error['message']}", markup=False)
     console.print(
         f"{len(records) - len(failed)} points in {folder}"
         + (f", {len(failed)} failed (--retry runs them again)" if failed else "")
-        + f"; `ckpt report {folder}` shows them"
+        + f"; `ckpt report {folder}` shows them",
+        soft_wrap=True,
     )
     return 1 if failed else 0
 
@@ -258,5 +256,3 @@ def dry_run(config: Path, overrides: Sequence[str], options: Options) -> int:
         f"{format_bytes(most * min(jobs, len(points)))} of memory; nothing was run"
     )
     return 0
-
-

@@ -87,7 +87,7 @@ def read_records(path: Path) -> Iterator[Record]:
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
             record = json.loads(line)
-            record["id"], record["status"], record["config"]  # noqa: B018  # what all have
+            record["id"], record["status"], record["config"]  # what all have
         except (ValueError, KeyError, TypeError):
             what = "not a result of a point; remove the line, and the point runs again"
             raise FolderError(f"{path}:{number}: {what}") from None
@@ -162,7 +162,7 @@ def _claim(folder: Path, experiment: Experiment) -> None:
 def _read_experiment(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
-        found["header"]["name"], found["points"]  # noqa: B018  # what it has
+        found["header"]["name"], found["points"]  # what it has
     except (ValueError, KeyError, TypeError):
         raise FolderError(f"{path} is damaged: remove it, and it is written again") from None
     return found
