@@ -99,7 +99,7 @@ def dotted(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
-MOST_BYTES, MOST_FILES = 4 << 20, 500
+MOST_BYTES, MOST_FILES, MOST_NESTED = 4 << 20, 500, 50
 """A configuration is written by hand: what is larger is a mistake or an attack."""
 
 
@@ -153,8 +153,15 @@ class _Reader:
 
     def read(self, text: str) -> Document:
         try:
-            if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, yaml.SafeLoader)):
-                self.fail(Position(self.file, 1), (), "aliases (*name) are not read; use ref:")
+            depth = 0
+            for event in yaml.parse(text, yaml.SafeLoader):
+                at = Position(self.file, event.start_mark.line + 1)
+                if isinstance(event, yaml.AliasEvent):
+                    self.fail(at, (), "aliases (*name) are not read; use ref:")
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > MOST_NESTED:
+                    self.fail(at, (), "lists or mappings are nested too deeply")
             node = yaml.compose(text, yaml.SafeLoader)
             self.positions[()] = Position(self.file, 1)
             value = None if node is None else self.build(node, ())
@@ -164,9 +171,6 @@ class _Reader:
             raise ConfigError((at, "", f"not YAML: {error.problem or error.context}")) from None
         except yaml.YAMLError as error:
             raise ConfigError((Position(self.file, 1), "", f"not YAML: {error}")) from None
-        except RecursionError:
-            at = Position(self.file, 1)
-            raise ConfigError((at, "", "lists or mappings are nested too deeply")) from None
         return Document(value, self.positions)
 
     def build(self, node: yaml.Node, path: KeyPath) -> Any:

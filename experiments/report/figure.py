@@ -115,4 +115,6 @@ def legend(axes: Axes, where: str = "best") -> None:
     """A legend that stays out of the way of short lists and gets small for long ones."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
-        axes.legend(handles, labels, fontsize=7 if len(labels) <= 6 else 6, frameon=False, loc=where)
+        axes.legend(
+            handles, labels, fontsize=7 if len(labels) <= 6 else 6, frameon=False, loc=where
+        )

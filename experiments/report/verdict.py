@@ -70,6 +70,8 @@ def _compared(ours: float, theirs: float, shown: str, references: References, no
 
 
 def _reference(run: Run, row: Row, references: References) -> Reference | None:
+    if not row.meets(references.of):
+        return None
     if references.against is None:
         return next((one for one in references.values if row.meets(one.at)), None)
     if row.meets(references.against):
@@ -81,8 +83,7 @@ def _reference(run: Run, row: Row, references: References) -> Reference | None:
         ):
             value = other.number(references.metric)
             if value is None:
-                status = str(other.get("status"))
-                return Reference(at={}, value=_INFEASIBLE) if status == _INFEASIBLE else None
+                return Reference(at={}, value=_INFEASIBLE, note=str(other.get("status")))
             return Reference(at={}, value=value)
     return None
 

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import connection
@@ -176,10 +176,10 @@ def _outcome(config: dict[str, Any], memory_limit: int) -> Record:
     from experiments.points.registry import POINT
     from experiments.result import machine, versions
 
-    limit_memory(memory_limit)
     about = {"seed": config.get("seed", 0), "versions": versions(), "machine": machine()}
     try:
-        found: Record = {"status": "ok", "result": POINT.validate_python(config).run()}
+        with limited_memory(memory_limit):
+            found: Record = {"status": "ok", "result": POINT.validate_python(config).run()}
     except MemoryError:
         what = f"it needs more than its memory limit of {memory_limit} bytes"
         found = _failure("MemoryLimit", what)
@@ -193,17 +193,26 @@ def _outcome(config: dict[str, Any], memory_limit: int) -> Record:
     }
 
 
-def limit_memory(nbytes: int) -> None:
-    """Let this process take no more than so many bytes of data beyond what it shares at birth."""
+@contextlib.contextmanager
+def limited_memory(nbytes: int) -> Iterator[None]:
+    """Let this process take no more than so many bytes of data while the block lasts.
+
+    Raises:
+        OSError: this system cannot limit it.
+    """
     status = Path("/proc/self/status")
     if not status.exists():
         raise OSError("memory limits need Linux: run the sweep there")
     data = next(line for line in status.read_text().splitlines() if line.startswith("VmData"))
     allowed = max(nbytes, int(data.split()[1]) * 1024 + _SMALLEST_HEADROOM)
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         allowed = min(allowed, hard)
     resource.setrlimit(resource.RLIMIT_DATA, (allowed, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def _plain(data: Any) -> Any:

@@ -39,6 +39,7 @@ class References(Strict):
         name: of the column in the report.
         source: author, title, year, and where in it.
         metric: of our results.
+        of: only points with these values are compared.
         better: which direction is better; "equal" for exact values.
         decimals: of the published numbers: a difference that they do not show is none.
         tolerance: a larger difference that counts as equal, as a fraction of the number.
@@ -50,6 +51,7 @@ class References(Strict):
     name: str
     source: str
     metric: str
+    of: dict[str, Any] = Field(default={})
     better: Literal["lower", "higher", "equal"] = "lower"
     decimals: NonNegativeInt | None = None
     tolerance: float = Field(default=1e-9, ge=0)
