@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.source import ConfigError
-from experiments.sweep.expand import COMMAND_LINE, load_experiment
+from experiments.sweep.expand import load_experiment
 from experiments.sweep.run import MANY, Options, SweepError, dry_run
 from experiments.sweep.tasks import checked
 

@@ -63,10 +63,13 @@ def test_a_later_line_replaces_an_earlier(tmp_path, experiment):
 
 
 def test_two_sweeps_in_one_folder_at_once(tmp_path, experiment):
-    with open_store(tmp_path / "run", experiment):
-        with pytest.raises(FolderError, match=f"another sweep .process {os.getpid()}. is at work"):
-            with open_store(tmp_path / "run", experiment):
-                pass
+    said = f"another sweep .process {os.getpid()}. is at work"
+    with (
+        open_store(tmp_path / "run", experiment),
+        pytest.raises(FolderError, match=said),
+        open_store(tmp_path / "run", experiment),
+    ):
+        pass
     with open_store(tmp_path / "run", experiment):
         pass
 
@@ -75,9 +78,11 @@ def test_another_experiment_in_the_folder(tmp_path, experiment):
     fill(tmp_path / "run", experiment, 1)
     other = tmp_path / "two.yaml"
     other.write_text(TEXT.replace("one", "two"))
-    with pytest.raises(FolderError, match="holds the experiment 'one', not 'two'"):
-        with open_store(tmp_path / "run", load_experiment(other)):
-            pass
+    with (
+        pytest.raises(FolderError, match="holds the experiment 'one', not 'two'"),
+        open_store(tmp_path / "run", load_experiment(other)),
+    ):
+        pass
     assert len(read_run(tmp_path / "run")[1]) == 1
 
 
@@ -92,25 +97,31 @@ def test_an_experiment_that_grew_keeps_its_points(tmp_path, experiment):
 def test_a_folder_of_something_else(tmp_path, experiment):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/kept").write_text("kept")
-    with pytest.raises(FolderError, match="is not the run folder of a sweep"):
-        with open_store(tmp_path / "mine", experiment):
-            pass
+    with (
+        pytest.raises(FolderError, match="is not the run folder of a sweep"),
+        open_store(tmp_path / "mine", experiment),
+    ):
+        pass
     assert (tmp_path / "mine/kept").read_text() == "kept"
 
 
 def test_a_file_where_the_folder_should_be(tmp_path, experiment):
     (tmp_path / "run").write_text("")
-    with pytest.raises(FolderError, match="cannot be written"):
-        with open_store(tmp_path / "run", experiment):
-            pass
+    with (
+        pytest.raises(FolderError, match="cannot be written"),
+        open_store(tmp_path / "run", experiment),
+    ):
+        pass
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only to root")
 def test_a_read_only_folder(tmp_path, experiment):
     (tmp_path / "run").mkdir(mode=0o500)
-    with pytest.raises(FolderError, match="cannot be written: Permission denied"):
-        with open_store(tmp_path / "run", experiment):
-            pass
+    with (
+        pytest.raises(FolderError, match="cannot be written: Permission denied"),
+        open_store(tmp_path / "run", experiment),
+    ):
+        pass
 
 
 def test_a_folder_that_refuses(tmp_path, experiment, monkeypatch):
@@ -118,9 +129,11 @@ def test_a_folder_that_refuses(tmp_path, experiment, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "open", refuse)
-    with pytest.raises(FolderError, match="run cannot be written: Permission denied"):
-        with open_store(tmp_path / "run", experiment):
-            pass
+    with (
+        pytest.raises(FolderError, match="run cannot be written: Permission denied"),
+        open_store(tmp_path / "run", experiment),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("line", ["not json\n", "[]\n", '{"id": "a"}\n'])
@@ -128,9 +141,11 @@ def test_a_damaged_line_is_named(tmp_path, experiment, line):
     fill(tmp_path / "run", experiment, 1)
     path = tmp_path / "run" / RESULTS
     path.write_text(line + path.read_text())
-    with pytest.raises(FolderError, match=r"results.jsonl:1: not a result"):
-        with open_store(tmp_path / "run", experiment):
-            pass
+    with (
+        pytest.raises(FolderError, match=r"results.jsonl:1: not a result"),
+        open_store(tmp_path / "run", experiment),
+    ):
+        pass
     assert len(path.read_text().splitlines()) == 2
 
 
