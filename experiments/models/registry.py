@@ -2,15 +2,33 @@
 
 from typing import Any
 
-from experiments.models import gpt, heat, lstm, mlp, resnet, unet, vit
+from experiments.models import (
+    bottleneck,
+    fcn8,
+    gpt,
+    heat,
+    lstm,
+    mlp,
+    mobilenet,
+    resnet,
+    segnet,
+    unet,
+    vgg,
+    vit,
+)
 from experiments.models.model import Model
 
 MODELS: dict[str, Model[Any]] = {
+    "bottleneck": bottleneck.MODEL,
+    "fcn8": fcn8.MODEL,
     "gpt": gpt.MODEL,
     "heat": heat.MODEL,
     "lstm": lstm.MODEL,
     "mlp": mlp.MODEL,
+    "mobilenet": mobilenet.MODEL,
     "resnet": resnet.MODEL,
+    "segnet": segnet.MODEL,
     "unet": unet.MODEL,
+    "vgg": vgg.MODEL,
     "vit": vit.MODEL,
 }

@@ -225,7 +225,7 @@ def figures(decision: Decision, problem: Problem) -> Result:
     }
 
 
-def _thin(rows: list[list[float]]) -> list[list[float]]:
+def thin(rows: list[list[float]]) -> list[list[float]]:
     """So many rows at most; of what is left out, the highest stays."""
     stretch = -(-len(rows) // _SHOWN)
     parts = (rows[i : i + stretch] for i in range(0, len(rows), stretch))
@@ -239,7 +239,7 @@ def _memory(problem: Problem, decision: Decision, steps: list[Step]) -> list[lis
     sequence = sequence_of(compact, decision.runs)
     alive = memory_profile(compact, sequence) + problem.fixed_bytes
     times = np.cumsum(compact.seconds[sequence])
-    return _thin([[float(t), int(b)] for t, b in zip(times, alive, strict=True)])
+    return thin([[float(t), int(b)] for t, b in zip(times, alive, strict=True)])
 
 
 def _anytime(problem: Problem, decision: Decision, steps: list[Step]) -> list[list[float | None]]:

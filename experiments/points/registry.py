@@ -4,9 +4,11 @@ from typing import Annotated, Union
 
 from pydantic import Field, TypeAdapter
 
+from experiments.points.fit import Fit
+from experiments.points.network import Network
 from experiments.points.plan import Plan
 
-KINDS = (Plan,)
+KINDS = (Plan, Network, Fit)
 
 AnyPoint = Annotated[
     Union[KINDS],  # noqa: UP007  # as many as there are
