@@ -51,13 +51,16 @@ class Network(PointConfig):
             "input_bytes": planned.save_all.input_bytes,
             "forward_percent": 100 * planned.forward_seconds / planned.save_all.save_all_seconds,
         }
+        budget = self._budget(planned)
         began = time.perf_counter()
         try:
-            budget = self._budget(planned)
             plan = planned.plan(budget, self.policy)
         except BudgetError as refused:
+            cap = None if budget is None else budget.bytes
+            proved = cap is not None and cap < refused.lower_bound_bytes
             return found | {
-                "status": "none found",
+                "status": "infeasible" if proved else "none found",
+                "budget_bytes": cap,
                 "lower_bound_bytes": refused.lower_bound_bytes,
                 "min_bytes": refused.min_bytes,
             }

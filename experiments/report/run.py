@@ -28,9 +28,11 @@ class Row:
         return self.record["status"] == "ok"
 
     def get(self, key: str) -> Any:
-        """A metric of the result, or else a dotted key of the configuration."""
-        found = self.record.get("result", {}).get(key)
-        return value_at(self.record["config"], key) if found is None else found
+        """A metric of the result, or else a dotted key: as the sweep names it, or its value."""
+        for known in (self.record.get("result", {}), self.record["changes"]):
+            if known.get(key) is not None:
+                return known[key]
+        return value_at(self.record["config"], key)
 
     def number(self, key: str) -> float | None:
         """The same if it is a number; text that is one counts."""
@@ -87,14 +89,25 @@ def load_run(folder: Path) -> Run:
 
 def _differing(header: Header, records: list[Record]) -> tuple[str, ...]:
     """Dotted keys whose values differ: the axes as the experiment lists them, then the others."""
-    flat = [dict(_leaves(record["config"])) for record in records]
     axes = [key for key, _ in _leaves(header.sweep)]
-    keys = dict.fromkeys(key for one in [dict.fromkeys(axes), *flat] for key in one)
+    changed = dict.fromkeys([*axes, *(key for record in records for key in record["changes"])])
+    flat = [
+        {key: value for key, value in _leaves(record["config"]) if not _below(key, changed)}
+        | {key: record["changes"].get(key, value_at(record["config"], key)) for key in changed}
+        for record in records
+    ]
+    keys = dict.fromkeys(key for one in [changed, *flat] for key in one)
     return tuple(
         key
         for key in keys
         if key not in _QUIET and len({canonical(one.get(key)) for one in flat}) > 1
     )
+
+
+def _below(key: str, changed: dict[str, None]) -> bool:
+    """Whether a key is one of these, or inside of it."""
+    parts = key.split(".")
+    return any(".".join(parts[:n]) in changed for n in range(1, len(parts) + 1))
 
 
 def _leaves(config: dict[str, Any], before: str = "") -> Any:

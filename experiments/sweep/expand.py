@@ -100,7 +100,7 @@ class Experiment:
             identity = identity_of(document.value)
             if identity not in seen:
                 seen.add(identity)
-                yield Point(document, {k: v.value for k, v in changes.items()}, identity)
+                yield Point(document, {k: _named(v) for k, v in changes.items()}, identity)
 
     def _products(self) -> Iterator[dict[str, Document]]:
         if not self._product:
@@ -114,7 +114,10 @@ class Experiment:
         def has(key: str) -> Any:
             return changes[key].value if key in changes else value_at(self.base.value, key)
 
-        return all(matches(has(key), wanted) for key, wanted in which.items())
+        return all(
+            matches(has(key), wanted) or (key in changes and matches(_named(changes[key]), wanted))
+            for key, wanted in which.items()
+        )
 
 
 def identity_of(config: dict[str, Any]) -> str:
@@ -260,6 +263,15 @@ def _nothing_missing(experiment: Experiment) -> None:
             at, _ = experiment.base.position(path)
             key = dotted(path)
             raise ConfigError((at, key, f"must be given: add {key}=VALUE to the command"))
+
+
+def _named(value: Document) -> Any:
+    """The value, or the name of the file that all of it comes from."""
+    here = value.positions[()].file
+    files = {at.file for path, at in value.positions.items() if len(path) == 1}
+    if isinstance(value.value, dict) and len(files) == 1 and here not in files:
+        return files.pop().stem
+    return value.value
 
 
 def _short(value: Any) -> str:
