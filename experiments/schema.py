@@ -62,7 +62,7 @@ class BudgetConfig(Strict):
         return policies.Budget(bytes=cap, reserve=self.reserve)
 
 
-def _expanded(given: Any) -> Any:
+def expanded(given: Any) -> Any:
     """`64MiB` and `0.4x` are short for mappings."""
     if isinstance(given, str) and given.strip().lower().endswith("x"):
         return {"fraction": given.strip()[:-1]}
@@ -76,11 +76,17 @@ class Training(Strict):
         steps: number of optimizer steps.
         optimizer: and its settings; it runs inside the step's program and budget.
         accuracy: the job fails when the test accuracy is below this fraction.
+        loss: the job fails when the mean loss of the last tenth of the steps is above this.
     """
 
     steps: PositiveInt
     optimizer: Optimizer = Adam()
     accuracy: float | None = Field(default=None, ge=0, le=1)
+    loss: float | None = Field(default=None, gt=0)
+
+
+Data = Literal["digits", "random", "text", "shapes", "heat"]
+"""What is trained on; `experiments.supply` has them."""
 
 
 class Job(Strict):
@@ -90,7 +96,7 @@ class Job(Strict):
         name: of the run folder, unless one is given.
         question: what the job asks.
         model: its configuration, mostly by `ref:`.
-        data: "digits", or "random": one random batch over and over.
+        data: where batches come from; see `experiments.supply`.
         training: steps and optimizer.
         budget: what a training step may use.
         policy: who decides what to save and what to recompute.
@@ -102,9 +108,9 @@ class Job(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     question: str = Field(min_length=1)
     model: AnyModel
-    data: Literal["digits", "random"]
+    data: Data
     training: Training
-    budget: Annotated[BudgetConfig, BeforeValidator(_expanded)]
+    budget: Annotated[BudgetConfig, BeforeValidator(expanded)]
     policy: str = "auto"
     work: PositiveInt | None = None
     seed: int = Field(default=0, ge=0)

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Discriminator, Field, PositiveInt, Tag, mo
 
 from experiments.graphs import AnyGraph
 from experiments.points.point import PROCESS_BYTES, Estimate, PointConfig, Result, Seconds
-from experiments.schema import Bytes
+from experiments.schema import Bytes, expanded
 from experiments.validation import Strict
 from policies import Decision, Infeasible, Limits, Link, Policy, Problem, evaluate, solve
 from policies.baselines import predicate
@@ -97,13 +97,6 @@ class GraphBudget(Strict):
         return self
 
 
-def _expanded(given: Any) -> Any:
-    """`64MiB` and `0.4x` are short for mappings."""
-    if isinstance(given, str) and given.strip().lower().endswith("x"):
-        return {"fraction": given.strip()[:-1]}
-    return {"bytes": given} if isinstance(given, str | int) else given
-
-
 def _budget_kind(given: Any) -> str:
     relative = isinstance(given, Peak) or (isinstance(given, dict) and "peak_of" in given)
     return "peak" if relative else "cap"
@@ -112,7 +105,7 @@ def _budget_kind(given: Any) -> str:
 AnyBudget = Annotated[
     Annotated[GraphBudget, Tag("cap")] | Annotated[Peak, Tag("peak")],
     Discriminator(_budget_kind),
-    BeforeValidator(_expanded),
+    BeforeValidator(expanded),
 ]
 """A cap, or the peak of another policy."""
 

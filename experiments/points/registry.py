@@ -7,8 +7,9 @@ from pydantic import Field, TypeAdapter
 from experiments.points.fit import Fit
 from experiments.points.network import Network
 from experiments.points.plan import Plan
+from experiments.points.train import Train
 
-KINDS = (Plan, Network, Fit)
+KINDS = (Plan, Network, Fit, Train)
 
 AnyPoint = Annotated[
     Union[KINDS],  # noqa: UP007  # as many as there are

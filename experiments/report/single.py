@@ -111,7 +111,7 @@ def loss_pictures(run: Run, plot: Plot, name: str) -> list[Picture]:
     rows = [row for row in run.rows if row.ok and row.meets(plot.at) and row.get("losses")]
     if not rows:
         return []
-    curves = len({str(row.get("loss_sha256")) for row in rows})
+    curves = len({row.get("loss_digest") for row in rows})
 
     def draw(axes: Axes, scheme: Scheme) -> None:
         del scheme

@@ -48,9 +48,7 @@ def run_there(tasks: Sequence[Task], where: str, jobs: int) -> Iterator[Record]:
     try:
         with dask.config.set({"distributed.scheduler.allowed-failures": _ATTEMPTS}):
             if where == "local":
-                cluster = LocalCluster(
-                    n_workers=jobs, threads_per_worker=1, dashboard_address=None
-                )
+                cluster = LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None)
                 client = Client(cluster)
             else:
                 cluster = None

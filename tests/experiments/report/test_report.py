@@ -53,7 +53,7 @@ RECORDED = {
     "anytime": [[0.1, None, 1.0], [0.2, 20.0, 2.0], [0.3, 10.04, 9.0]],
     "schedule": [0, 1, 2, 1, 3],
     "losses": [2.0, 1.5, 1.25],
-    "loss_sha256": "ab",
+    "loss_digest": 7,
     "budget_bytes": 1000,
     "peak_bytes": 900,
     "measured_bytes": 890,

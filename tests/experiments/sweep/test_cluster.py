@@ -95,9 +95,12 @@ def test_a_worker_that_is_killed_loses_no_point(tmp_path):
 
 
 def test_a_scheduler_that_is_lost_loses_no_finished_point(tmp_path):
-    with started(tmp_path, 1) as (scheduler, _, address):
-        with pytest.raises(ClusterError, match="was lost .*run the same command again"):
-            swept(tmp_path, address, lambda: scheduler.send_signal(signal.SIGKILL))
+    said = "was lost .*run the same command again"
+    with (
+        started(tmp_path, 1) as (scheduler, _, address),
+        pytest.raises(ClusterError, match=said),
+    ):
+        swept(tmp_path, address, lambda: scheduler.send_signal(signal.SIGKILL))
     before = (tmp_path / "run" / RESULTS).read_bytes()
     assert before.endswith(b"\n")
     console = Console(file=StringIO(), width=200)
