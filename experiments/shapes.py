@@ -6,7 +6,7 @@ from experiments.data import Array
 
 BACKGROUND, DISC, BOX = 0, 1, 2
 
-_NOISE = 0.5
+_NOISE = 0.3
 """Standard deviation of the noise, where shapes are 1 and the background is 0."""
 
 

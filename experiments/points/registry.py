@@ -8,8 +8,9 @@ from experiments.points.fit import Fit
 from experiments.points.network import Network
 from experiments.points.plan import Plan
 from experiments.points.train import Train
+from experiments.points.work import Work
 
-KINDS = (Plan, Network, Fit, Train)
+KINDS = (Plan, Network, Fit, Train, Work)
 
 AnyPoint = Annotated[
     Union[KINDS],  # noqa: UP007  # as many as there are

@@ -42,7 +42,8 @@ def _lines(rows: list[Row], plot: Plot) -> dict[str, Line]:
         bound = row.number(plot.bound) if plot.bound else None
         lines[series].append((_said(row.get(plot.x)) if x is None else x, y, bound))
     for line in lines.values():
-        line.sort(key=lambda point: (isinstance(point[0], str), point[0]))
+        if not any(isinstance(point[0], str) for point in line):  # words keep their order
+            line.sort(key=lambda point: point[0])
     return lines
 
 
