@@ -28,7 +28,7 @@ def export_run(folder: Path, file: Path) -> int:
     """
     _, records = read_run(folder)
     ready_for(file)
-    rows = [_flat(record) for record in records]
+    rows = [flat(record) for record in records]
     columns = list(dict.fromkeys(key for row in rows for key in row))
     match file.suffix:
         case ".csv":
@@ -40,11 +40,12 @@ def export_run(folder: Path, file: Path) -> int:
     return len(rows)
 
 
-def _flat(record: Record, before: str = "") -> dict[str, Any]:
+def flat(record: Record, before: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys; lists as JSON text."""
     found: dict[str, Any] = {}
     for key, value in record.items():
         if isinstance(value, dict) and value:
-            found |= _flat(value, f"{before}{key}.")
+            found |= flat(value, f"{before}{key}.")
         elif isinstance(value, list | dict):
             found[before + key] = json.dumps(value)
         else:
