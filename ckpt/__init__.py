@@ -13,13 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ckpt.ad.transpose import transpose
     from ckpt.ad.unzip import unzip
+    from ckpt.api.branches import cond, switch
     from ckpt.api.custom import custom_jvp, custom_vjp
     from ckpt.api.derivatives import jvp, linearize, vjp
     from ckpt.api.gradient import compile, grad, value_and_grad  # noqa: A004
+    from ckpt.api.loops import fori_loop, map, scan, while_loop  # noqa: A004
     from ckpt.api.pins import recompute, save
-    from ckpt.api.stage import Staged, partial_eval
+    from ckpt.api.residuals import Residuals
+    from ckpt.api.stage import partial_eval
+    from ckpt.api.staged import Staged
     from ckpt.api.step import Step
-    from ckpt.choice import Budget, Choice, Decision, Limits
+    from ckpt.choice import Budget, Choice, Decision, Limits, Link
     from ckpt.codegen.executable import Executable
     from ckpt.cost.device import Device
     from ckpt.errors import (
@@ -29,8 +33,10 @@ if TYPE_CHECKING:
         CodegenError,
         IRTypeError,
         LinearityError,
+        LoopError,
         ParseError,
         PlanError,
+        ResidualError,
         TraceError,
         UnsupportedOpError,
     )
@@ -50,30 +56,40 @@ _HOME = {
     "Executable": "ckpt.codegen.executable",
     "IRTypeError": "ckpt.errors",
     "Limits": "ckpt.choice",
+    "Link": "ckpt.choice",
     "LinearityError": "ckpt.errors",
+    "LoopError": "ckpt.errors",
     "ParseError": "ckpt.errors",
     "Plan": "ckpt.plan.plan",
     "PlanError": "ckpt.errors",
     "Program": "ckpt.ir.program",
+    "ResidualError": "ckpt.errors",
+    "Residuals": "ckpt.api.residuals",
     "Spec": "ckpt.frontends.numpy",
-    "Staged": "ckpt.api.stage",
+    "Staged": "ckpt.api.staged",
     "Step": "ckpt.api.step",
     "TraceError": "ckpt.errors",
     "UnsupportedOpError": "ckpt.errors",
     "compile": "ckpt.api.gradient",
+    "cond": "ckpt.api.branches",
     "custom_jvp": "ckpt.api.custom",
     "custom_vjp": "ckpt.api.custom",
+    "fori_loop": "ckpt.api.loops",
     "grad": "ckpt.api.gradient",
     "jvp": "ckpt.api.derivatives",
     "linearize": "ckpt.api.derivatives",
+    "map": "ckpt.api.loops",
     "partial_eval": "ckpt.api.stage",
     "recompute": "ckpt.api.pins",
     "save": "ckpt.api.pins",
+    "scan": "ckpt.api.loops",
+    "switch": "ckpt.api.branches",
     "trace": "ckpt.frontends.numpy",
     "transpose": "ckpt.ad.transpose",
     "unzip": "ckpt.ad.unzip",
     "value_and_grad": "ckpt.api.gradient",
     "vjp": "ckpt.api.derivatives",
+    "while_loop": "ckpt.api.loops",
 }
 """Where each public name lives: imported when it is first used, so that `import ckpt` is quick."""
 
@@ -90,29 +106,39 @@ __all__ = [
     "IRTypeError",
     "Limits",
     "LinearityError",
+    "Link",
+    "LoopError",
     "ParseError",
     "Plan",
     "PlanError",
     "Program",
+    "ResidualError",
+    "Residuals",
     "Spec",
     "Staged",
     "Step",
     "TraceError",
     "UnsupportedOpError",
     "compile",
+    "cond",
     "custom_jvp",
     "custom_vjp",
+    "fori_loop",
     "grad",
     "jvp",
     "linearize",
+    "map",
     "partial_eval",
     "recompute",
     "save",
+    "scan",
+    "switch",
     "trace",
     "transpose",
     "unzip",
     "value_and_grad",
     "vjp",
+    "while_loop",
 ]
 
 

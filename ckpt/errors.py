@@ -55,8 +55,16 @@ class BudgetError(CkptError, ValueError):
         self.witness = witness
 
 
+class LoopError(CkptError, RuntimeError):
+    """A loop made more steps than it may."""
+
+
 class PlanError(CkptError, AssertionError):
     """A plan failed verification: it is damaged, foreign, or our bug."""
+
+
+class ResidualError(CkptError, ValueError):
+    """Residuals are damaged, or are not those of this late program."""
 
 
 class CodegenError(CkptError, RuntimeError):

@@ -16,7 +16,7 @@ from policies.policy import Limits, Policy, Progress, register
 from policies.problem import Problem
 from policies.rebuild import kept_always, made_bytes, price, rebuild, split_position
 
-__all__ = ["predicate", "recompute_all", "save_all", "sqrt"]
+__all__ = ["fastest_that_fits", "predicate", "recompute_all", "save_all", "sqrt"]
 
 
 @register("save_all")
@@ -33,7 +33,7 @@ def save_all(problem: Problem, *, limits: Limits, progress: Progress | None = No
     ('a',)
     """
     del limits, progress
-    return _from_keep(problem, "save_all", lambda compact: [np.ones(compact.n, np.bool_)])
+    return fastest_that_fits(problem, "save_all", lambda compact: [np.ones(compact.n, np.bool_)])
 
 
 @register("recompute_all")
@@ -54,7 +54,9 @@ def recompute_all(
     ('a', 'a', 'b')
     """
     del limits, progress
-    return _from_keep(problem, "recompute_all", lambda compact: [np.zeros(compact.n, np.bool_)])
+    return fastest_that_fits(
+        problem, "recompute_all", lambda compact: [np.zeros(compact.n, np.bool_)]
+    )
 
 
 @register("sqrt")
@@ -77,7 +79,7 @@ def sqrt(problem: Problem, *, limits: Limits, progress: Progress | None = None) 
     4
     """
     del limits, progress
-    return _from_keep(problem, "sqrt", _segments)
+    return fastest_that_fits(problem, "sqrt", _segments)
 
 
 def predicate(keep: Callable[[Hashable], bool], name: str = "predicate") -> Policy:
@@ -92,7 +94,7 @@ def predicate(keep: Callable[[Hashable], bool], name: str = "predicate") -> Poli
 
     def policy(problem: Problem, *, limits: Limits, progress: Progress | None = None) -> Decision:
         del limits, progress
-        return _from_keep(
+        return fastest_that_fits(
             problem,
             name,
             lambda compact: [np.fromiter(map(keep, compact.tasks), np.bool_, compact.n)],
@@ -120,10 +122,26 @@ def _segments(compact: Compact) -> list[NDArray[np.bool_]]:
     return answer
 
 
-def _from_keep(
+def fastest_that_fits(
     problem: Problem, name: str, candidates: Callable[[Compact], list[NDArray[np.bool_]]]
 ) -> Decision:
-    """Give the fastest of the candidates that fits, as a decision."""
+    """Give the fastest of the candidates that fits, as a decision.
+
+    Args:
+        problem: with its options chosen.
+        name: of the policy.
+        candidates: bool[n] each, what to keep across the split.
+
+    Raises:
+        Infeasible: none fits.
+
+    >>> import networkx as nx
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=1, bytes=4)
+    >>> everything = lambda compact: [np.ones(compact.n, np.bool_)]
+    >>> fastest_that_fits(Problem(graph), "all", everything).peak_bytes
+    4
+    """
     began = time.perf_counter()
     budget = problem.limit.resolve(problem)
     compact = compact_of(problem, budget)

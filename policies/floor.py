@@ -20,7 +20,7 @@ from policies.compact import Compact, compact_of, value_names
 from policies.errors import Infeasible
 from policies.problem import Choice, Problem
 
-__all__ = ["Floor", "floor", "not_found", "refuse_below_floor"]
+__all__ = ["Floor", "floor", "moment", "not_found", "refuse_below_floor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,24 @@ def floor(problem: Problem) -> Floor:
     if "floor" not in problem.cache:
         problem.cache["floor"] = _floor(problem, compact_of(problem, 0))
     size, task, values = problem.cache["floor"]
+    return moment(problem, size, task, values)
+
+
+def moment(problem: Problem, size: int, task: int, values: tuple[int, ...]) -> Floor:
+    """Name what is alive together at a moment.
+
+    Args:
+        problem: with its options chosen.
+        size: bytes alive, without what is reserved.
+        task: index of the task that runs, or -1 at the end of the order.
+        values: their ids.
+
+    >>> import networkx as nx
+    >>> graph = nx.DiGraph()
+    >>> graph.add_node("a", seconds=1, bytes=4)
+    >>> moment(Problem(graph, reserved_bytes=1), 4, 0, (0,))
+    Floor(bytes=5, task='a', witness=(('a', 4), (('reserved',), 1)))
+    """
     compact, names = compact_of(problem, 0), value_names(problem)
     witness = [(names[v], int(compact.value_bytes[v])) for v in values if compact.value_bytes[v]]
     if task >= 0 and compact.workspace[task] > 0:

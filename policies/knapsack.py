@@ -8,19 +8,16 @@ the true peak fits, which favours it.
 
 from __future__ import annotations
 
-import time
-
 import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
-from policies.compact import Compact, compact_of, task_preds
+from policies.baselines import fastest_that_fits
+from policies.compact import Compact, task_preds
 from policies.decision import Decision
-from policies.floor import not_found
-from policies.judge import judged
 from policies.policy import Limits, Progress, register
 from policies.problem import Problem
-from policies.rebuild import kept_always, made_bytes, price, rebuild, split_position
+from policies.rebuild import kept_always, made_bytes, split_position
 
 __all__ = ["knapsack"]
 
@@ -47,32 +44,12 @@ def knapsack(problem: Problem, *, limits: Limits, progress: Progress | None = No
     13
     """
     del limits, progress
-    began = time.perf_counter()
-    budget = problem.limit.resolve(problem)
-    compact = compact_of(problem, budget)
-    best: tuple[float, NDArray[np.int64]] | None = None
-    smallest: int | None = None
-    split = split_position(compact)
-    for keep in _choices(compact, split):
-        sequence = rebuild(compact, keep, split)
-        peak, seconds, _ = price(compact, sequence)
-        smallest = peak if smallest is None else min(smallest, peak)
-        if peak <= compact.budget and (best is None or seconds < best[0]):
-            best = (seconds, sequence)
-    if best is None:
-        assert smallest is not None
-        raise not_found(problem, budget, smallest + problem.fixed_bytes)
-    return judged(
-        problem,
-        [compact.tasks[t] for t in best[1]],
-        policy="knapsack",
-        budget_bytes=budget,
-        solve_seconds=time.perf_counter() - began,
-    )
+    return fastest_that_fits(problem, "knapsack", _choices)
 
 
-def _choices(compact: Compact, split: int) -> list[NDArray[np.bool_]]:
+def _choices(compact: Compact) -> list[NDArray[np.bool_]]:
     """Give what to keep: from everything down to the minimum cut, and from there to nothing."""
+    split = split_position(compact)
     everything = np.ones(compact.n, np.bool_)
     needed = _needed(compact, split)
     cut = _minimum_cut(compact, split, needed)

@@ -26,6 +26,7 @@ from policies.linkbound import link_bound
 from policies.mincut import best_price
 from policies.offload import can_offload, with_copies
 from policies.ordering import always_between, permuted, search_order
+from policies.pebbling import pebbling_floor
 from policies.playback import machine_of
 from policies.policy import Limits, Progress, Step, register
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     from policies.problem import Problem
 
 __all__ = ["auto", "plan"]
+
+TIGHT = 1.6
+"""Budgets below the simple floor times this are held against the dear floor before any search."""
 
 LARGE = 5000
 """Graphs with more tasks are left at a gap of PLENTY, whatever the time limit."""
@@ -92,6 +96,8 @@ def plan(
         Infeasible: proved, or nothing found within the limits.
     """
     budget = problem.limit.resolve(problem)
+    if budget < TIGHT * floor(problem).bytes and budget < pebbling_floor(problem).bytes:
+        raise _refusal(problem, budget, proved=True)
     compact = compact_of(problem, budget)
     if "bounder" not in problem.cache:
         problem.cache["bounder"] = CutBounder(compact)
@@ -109,15 +115,7 @@ def plan(
             raise
     order = _with_copies(best, problem, limits)
     if order is None:
-        least = floor(problem)
-        proved = bool(best.impossible) or budget < least.bytes
-        raise Infeasible(
-            budget,
-            lower_bound_bytes=max(least.bytes, budget + 1) if proved else least.bytes,
-            witness=least.witness,
-            task=least.task,
-            proved=proved,
-        )
+        raise _refusal(problem, budget, proved=bool(best.impossible))
     decision = judged(
         problem,
         order,
@@ -129,6 +127,19 @@ def plan(
         solve_seconds=best.elapsed,
     )
     return decision, sequence_of(compact, decision.runs) if best.sequence is None else best.sequence
+
+
+def _refusal(problem: Problem, budget: int, *, proved: bool) -> Infeasible:
+    """Make the refusal: with the best floor, and what is alive together there."""
+    least = pebbling_floor(problem)
+    proved = proved or budget < least.bytes
+    return Infeasible(
+        budget,
+        lower_bound_bytes=max(least.bytes, budget + 1) if proved else least.bytes,
+        witness=least.witness,
+        task=least.task,
+        proved=proved,
+    )
 
 
 def _share(problem: Problem, limits: Limits) -> Limits:

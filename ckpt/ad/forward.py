@@ -26,7 +26,7 @@ def jvp(program: Program, active: Sequence[bool] | None = None) -> Program:
         are linear, and every sharing of them is an explicit `dup` or `drop`.
 
     Raises:
-        LinearityError: the program has linear variables already (`simplify.forget` them first).
+        LinearityError: the program has linear variables already (`ir.forget` them first).
 
     Source: Radul, Paszke, Frostig, Johnson, Maclaurin. You Only Linearize Once. POPL 2023; the
     omission of zero tangents is ours and JAX's.
@@ -41,9 +41,7 @@ def jvp(program: Program, active: Sequence[bool] | None = None) -> Program:
     }
     """
     if any(v.type.linear for v in program.bound()):
-        raise LinearityError(
-            f"{program.name} is linear already; simplify.forget its linearity before jvp"
-        )
+        raise LinearityError(f"{program.name} is linear already; forget its linearity before jvp")
     wanted = [v.type.has_tangent for v in program.ins] if active is None else list(active)
     b = Builder(program.name + "_jvp")
     primal: dict[Var, Var] = {v: b.input(v.type, v.name) for v in program.ins}

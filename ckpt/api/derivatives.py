@@ -20,11 +20,11 @@ from ckpt.errors import ArgumentError
 from ckpt.frontends.arguments import NAMESPACE
 from ckpt.frontends.numpy import Traced, Tracer, has_tracer, trace
 from ckpt.frontends.tracing import current
+from ckpt.ir.forget import forget
 from ckpt.ir.program import Program
 from ckpt.ir.types import Type, type_of
 from ckpt.simplify import simplify
 from ckpt.simplify.dce import dce
-from ckpt.simplify.forget import forget
 
 
 def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:

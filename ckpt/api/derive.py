@@ -8,10 +8,10 @@ from ckpt.ad.transpose import transpose
 from ckpt.ad.unzip import Choose, save, unzip
 from ckpt.errors import TraceError
 from ckpt.ir.build import Builder, share_explicitly
+from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline, inline_calls
 from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
-from ckpt.simplify.forget import forget
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ckpt.api.nested import with_nested
 from ckpt.choice import running_lets
 from ckpt.codegen.executable import Executable
 from ckpt.cost.device import Device
@@ -29,7 +30,7 @@ def evaluate(program: Program, values: Sequence[Any]) -> Sequence[Any]:
         return emit_program(program, values)
     executable = _EXECUTABLES.get(program)
     if executable is None:
-        ready = own_outputs(inline_calls(program, custom=True))
+        ready = with_nested(own_outputs(inline_calls(program, custom=True)))
         plan = place(ready, running_lets(ready), costs=CostModel(Device.this()))
         executable = _EXECUTABLES[program] = Executable(ready, plan)
     return executable(*values)

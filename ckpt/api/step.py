@@ -2,76 +2,27 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import optree
 
-from ckpt.api.derive import Joint, fused
+from ckpt.api.derive import Joint
+from ckpt.api.planning import Compiled, Options, plan_joint, ready_to_plan
 from ckpt.api.signature import arrays_of, signature
-from ckpt.choice import (
-    Budget,
-    Decision,
-    Limits,
-    Problem,
-    Progress,
-    Status,
-    choices_of,
-    decide,
-    format_bytes,
-    leanest,
-    problem_of,
-    running_order,
-)
 from ckpt.codegen.executable import Executable
-from ckpt.cost.device import Device
-from ckpt.cost.model import CostModel
-from ckpt.errors import ArgumentError, BudgetError
+from ckpt.errors import ArgumentError
 from ckpt.frontends.arguments import NAMESPACE
 from ckpt.frontends.numpy import Traced, emit_program, has_tracer, take_apart, trace
 from ckpt.frontends.tracing import current
-from ckpt.plan.place import place
-from ckpt.plan.plan import Decided, Plan
+from ckpt.plan.plan import Plan
 
 Derive = Callable[[Traced], Joint]
 """What a Step makes of a traced function: the program to plan."""
 
 Collect = Callable[[Traced, Sequence[Any]], Any]
 """From the program's results to what the caller gets."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to plan: what every entry point of the API takes.
-
-    Attributes:
-        budget: on everything alive during a step.
-        policy: who plans.
-        device: whose costs to plan with.
-        limits: how hard to search; None for the default.
-        progress: called while planning.
-        fusion: whether elementwise lets are inlined into the loops that read them; the results
-            have the same bits without it.
-    """
-
-    budget: Budget
-    policy: str
-    device: Device
-    limits: Limits | None
-    progress: Progress | None
-    fusion: bool = True
-
-
-@dataclass(slots=True)
-class Compiled:
-    """Everything made for one signature; the executable only when it first runs."""
-
-    traced: Traced
-    joint: Joint
-    decision: Decision
-    plan: Plan
-    executable: Executable | None = None
 
 
 class Step:
@@ -215,128 +166,6 @@ class _Place:
 def result_of(traced: Traced, results: Sequence[Any]) -> Any:
     """The pytree that the traced function returned, with these leaves."""
     return optree.tree_unflatten(traced.out_treedef, results)
-
-
-def ready_to_plan(joint: Joint, options: Options) -> Joint:
-    """The program that is planned: fused, unless that is turned off."""
-    return fused(joint) if options.fusion else joint
-
-
-def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
-    """Decide and place: from a program to a plan.
-
-    The policy counts what is alive; the arena adds what fragmentation costs. When that breaks the
-    budget, the policy is asked again with so much less, a few times.
-
-    Raises:
-        BudgetError: no plan fits, or none whose arena does.
-    """
-    costs = CostModel(options.device)
-    budget, placed_over = options.budget, None
-    uncapped = budget == Budget(reserve=budget.reserve)
-    bound = None  # of the budget that was asked for: what less memory costs proves nothing about it
-    problem = problem_of(joint.program, costs, budget, n_known=joint.n_known)
-    for _ in range(_FRAGMENTATION_TRIES):
-        try:
-            decision = decide(
-                joint.program,
-                problem.with_budget(budget),
-                policy=options.policy,
-                limits=options.limits,
-                progress=options.progress,
-            )
-        except BudgetError as error:
-            if placed_over is None:
-                return _leanest(traced, joint, options, problem, error)
-            break
-        cap = placed_over.budget_bytes if placed_over else decision.budget_bytes
-        cap = None if uncapped else cap
-        bound = decision.bound_seconds if bound is None else bound
-        try:
-            plan = place(
-                joint.program,
-                running_order(decision),
-                costs=costs,
-                decision=Decided(
-                    policy=decision.policy,
-                    status=_status(decision, bound),
-                    bound_seconds=bound,
-                    peak_bytes=decision.peak_bytes,
-                ),
-                choices=choices_of(joint.program, decision, joint.n_known),
-                budget_bytes=cap,
-                reserve_bytes=options.budget.reserve,
-            )
-        except BudgetError as error:
-            if error.min_bytes is None or cap is None:
-                raise
-            if placed_over is None or error.min_bytes < (placed_over.error.min_bytes or 0):
-                placed_over = _Over(cap, error)
-            # Less than this order needs, so that the next one differs.
-            over = error.min_bytes - cap
-            budget = Budget(bytes=max(decision.peak_bytes - over, 0), reserve=budget.reserve)
-            continue
-        return Compiled(traced, joint, decision, plan)
-    assert placed_over is not None
-    least = placed_over.error.min_bytes or 0
-    told = BudgetError(
-        f"no plan fits {format_bytes(placed_over.budget_bytes)} once its values have their places: "
-        f"{placed_over.error}\n"
-        f"Raise the budget to {format_bytes(least)} ({least} bytes), which is known to work.",
-        min_bytes=least,
-        lower_bound_bytes=placed_over.error.lower_bound_bytes,
-        witness=placed_over.error.witness,
-    )
-    return _leanest(traced, joint, options, problem, told)
-
-
-def _leanest(
-    traced: Traced, joint: Joint, options: Options, problem: Problem, error: BudgetError
-) -> Compiled:
-    """The plan of least memory that is known, if it fits; it is the same for every budget.
-
-    Raises:
-        BudgetError: it does not; names what it takes, fragmentation included.
-    """
-    decision = leanest(problem, options.progress) if options.policy == "auto" else None
-    if decision is None:
-        raise error
-    cap = options.budget.resolve(problem)
-    plan = place(
-        joint.program,
-        running_order(decision),
-        costs=CostModel(options.device),
-        decision=Decided("auto", Status.FEASIBLE.value, peak_bytes=decision.peak_bytes),
-        choices=choices_of(joint.program, decision, joint.n_known),
-        reserve_bytes=options.budget.reserve,
-    )
-    if plan.peak_bytes <= cap:
-        return Compiled(traced, joint, decision, replace(plan, budget_bytes=cap))
-    raise BudgetError(
-        f"{str(error).split('Raise the budget')[0].rstrip()}\n"
-        f"Raise the budget to {format_bytes(plan.peak_bytes)} ({plan.peak_bytes} bytes), "
-        "which is known to work, or make the batch smaller.",
-        min_bytes=plan.peak_bytes,
-        lower_bound_bytes=error.lower_bound_bytes,
-        witness=error.witness,
-    ) from error
-
-
-def _status(decision: Decision, bound_seconds: float) -> str:
-    """The status of a decision, unless it is optimal only for less than was asked for."""
-    proved = decision.status is not Status.OPTIMAL or decision.bound_seconds <= bound_seconds
-    return (decision.status if proved else Status.FEASIBLE).value
-
-
-@dataclass(frozen=True, slots=True)
-class _Over:
-    """An order that fits by its live bytes, and does not as placed."""
-
-    budget_bytes: int
-    error: BudgetError
-
-
-_FRAGMENTATION_TRIES = 4
 
 
 __all__ = ["Compiled", "Options", "Step", "plan_joint", "ready_to_plan", "result_of"]

@@ -46,9 +46,9 @@ def frontier(
     """
     import json as text
 
-    from ckpt.cli.files import ready_for, write_with
     from ckpt.cli.model import load
     from ckpt.cli.news import news
+    from ckpt.files import ready_for, write_with
     from ckpt.inspect import figure
     from ckpt.inspect.frontier import NAMED, draw, frontier_of, to_json, to_table
 
@@ -60,9 +60,7 @@ def frontier(
         asked = [budget_of(b, reserve, None) for b in listed(budgets)]
         others = NAMED if policies is None else listed(policies)
         subject = load(model, gradient=not no_grad)
-        found = frontier_of(
-            subject, told, asked, policies=others, n_points=points, task=said.task
-        )
+        found = frontier_of(subject, told, asked, policies=others, n_points=points, task=said.task)
     if out:
         drawn = draw(found, told.policy)
         write_with(out, lambda path: figure.save(drawn, path))

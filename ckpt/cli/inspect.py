@@ -22,6 +22,7 @@ Stage = Literal[
     "graph",
     "plan",
     "timeline",
+    "loop",
     "kernels",
     "source",
 ]
@@ -29,6 +30,10 @@ Stage = Literal[
 
 UNDECIDED = ("trace", "jvp", "tangent", "fused")
 """Stages before anything is decided: a budget has no meaning there."""
+
+
+DRAWN = ("timeline", "loop")
+"""Stages that can be pictures."""
 
 
 class InspectError(CkptError, ValueError):
@@ -52,7 +57,8 @@ def inspect(
     trace, jvp, primal, tangent and cotangent are programs as text; with a budget, primal and
     cotangent are the halves that the policy chose. fused is the program that is planned, graph
     what policies see of it, plan the table of `ckpt plan`, timeline memory over time with the
-    largest values named, kernels what each let that runs reads, writes and computes, source the
+    largest values named, loop the schedule of every loop that is run back and what other numbers of
+    kept states would cost, kernels what each let that runs reads, writes and computes, source the
     code of the kernels.
 
     Args:
@@ -62,22 +68,24 @@ def inspect(
             everything is saved.
         reserve: bytes of the budget to keep for memory elsewhere.
         planning: policy, device and effort.
-        out: a file in place of the terminal. A timeline is drawn when it ends in .png, .svg or
-            .pdf; a graph is JSON when it ends in .json, Graphviz text when in .dot.
+        out: a file in place of the terminal. A timeline or a loop is drawn when it ends in .png,
+            .svg or .pdf; a graph is JSON when it ends in .json, Graphviz text when in .dot.
         no_grad: look at the function itself, without its gradient.
         json: print graph or plan as JSON; `ckpt solve` reads the graph.
     """
-    from ckpt.cli.files import ready_for, write_text, write_with
     from ckpt.cli.model import load
     from ckpt.cli.news import news
-    from ckpt.inspect import figure, timeline
+    from ckpt.files import ready_for, write_text, write_with
+    from ckpt.inspect import figure, loop, timeline
 
     cap = budget_of(budget, reserve, None)
     picture = out is not None and out.suffix in figure.PICTURES
     if at in UNDECIDED and budget is not None:
         raise InspectError(f"--budget has no meaning at {at}: nothing is decided there yet")
-    if picture and at != "timeline":
-        raise InspectError(f"{out}: only --at timeline is drawn; give a text file for {at}")
+    if picture and at not in DRAWN:
+        raise InspectError(
+            f"{out}: only --at {' and '.join(DRAWN)} are drawn; give a text file for {at}"
+        )
     if json and at not in ("graph", "plan"):
         raise InspectError(f"--json is for graph and plan; {at} is text")
     ready_for(out)
@@ -91,7 +99,10 @@ def inspect(
             assert out is not None
             made = subject.planned(told)
             n_known = None if subject.wrt is None else made.joint.n_known
-            drawn = timeline.draw(made.plan, n_known=n_known, title=subject.name)
+            if at == "loop":
+                drawn = loop.draw(made, told, title=subject.name)
+            else:
+                drawn = timeline.draw(made.plan, n_known=n_known, title=subject.name)
             write_with(out, lambda path: figure.save(drawn, path))
             return
         suffix = out.suffix if out else ""
@@ -112,7 +123,7 @@ def shown(subject: "Subject", at: Stage, options: "Options", *, decided: bool, f
         decided: whether halves are those that the policy chose.
         form: "json" or the suffix of a file.
     """
-    from ckpt.inspect import graph, kernels, stages, timeline
+    from ckpt.inspect import graph, kernels, loop, stages, timeline
     from ckpt.ir.text import to_text
 
     choosing = options if decided else None
@@ -139,6 +150,8 @@ def shown(subject: "Subject", at: Stage, options: "Options", *, decided: bool, f
             made = subject.planned(options)
     if at == "timeline":
         return timeline.to_text(made.plan)
+    if at == "loop":
+        return loop.to_text(made, options)
     if at == "kernels":
         return kernels.to_table(made, options)
     if at == "source":

@@ -36,9 +36,7 @@ class ModelError(CkptError, ValueError):
     """MODEL cannot be used; the message says what to do."""
 
 
-def load(
-    model: str, *, gradient: bool = True, changes: Mapping[str, int] | None = None
-) -> Subject:
+def load(model: str, *, gradient: bool = True, changes: Mapping[str, int] | None = None) -> Subject:
     """Read and trace a model.
 
     Args:

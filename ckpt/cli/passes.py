@@ -18,13 +18,13 @@ from ckpt.api.derive import gradient_of
 from ckpt.choice import Choice
 from ckpt.errors import CkptError
 from ckpt.ir.check import check
+from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline_calls
 from ckpt.ir.program import Program
 from ckpt.simplify import simplify
 from ckpt.simplify.cse import cse
 from ckpt.simplify.dce import dce
 from ckpt.simplify.fold import fold
-from ckpt.simplify.forget import forget
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink

@@ -6,6 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from ckpt.cli.planning import Planning, budget_of, options
+from ckpt.errors import CkptError
 
 
 def plan(
@@ -19,6 +20,9 @@ def plan(
     out: Path | None = None,
     diff: Path | None = None,
     no_grad: bool = False,
+    torch: bool = False,
+    batch: int = 1,
+    seq: int | None = None,
     json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Plan a gradient step within a budget, and print the plan as a table.
@@ -26,7 +30,8 @@ def plan(
     A function that returns one float scalar is planned with its gradient; any other as it is.
 
     Args:
-        model: a YAML model configuration, a file.ir, or file.py:function.
+        model: a YAML model configuration, a file.ir, or file.py:function; with --torch the name
+            of a model of Hugging Face, as in hf:gpt2-xl, planned without weights.
         budget: bytes for everything alive during a step, such as 64MiB, or 0.4x of the peak when
             everything is saved. Without it everything is saved.
         reserve: bytes of the budget to keep for memory elsewhere.
@@ -36,14 +41,30 @@ def plan(
         out: where to write the plan as JSON.
         diff: an older plan's JSON file: tell what changed, and why memory grew.
         no_grad: plan the function itself, without its gradient.
+        torch: plan a PyTorch training step in bf16, as ckpt.torch.compile would (extra hf).
+        batch: examples in a step, for hf: models.
+        seq: tokens of an example, for hf: models; by default as many as they can place.
         json: print the plan as JSON instead of a table.
     """
-    from ckpt.cli.files import ready_for, write_text
     from ckpt.cli.model import load
     from ckpt.cli.news import news
+    from ckpt.files import ready_for, write_text
     from ckpt.plan.plan import Plan
 
     ready_for(out)
+    if torch or model.startswith("hf:"):
+        from ckpt.cli.torch import plan_by_name
+
+        if not torch or diff is not None or no_grad:
+            raise CkptError(
+                f"{model}: models of Hugging Face go with --torch, and with neither --diff nor "
+                "--no-grad"
+            )
+        made = plan_by_name(model, budget_of(budget, reserve, overhead), planning, batch, seq)
+        if out:
+            write_text(out, made.to_json())
+        print(made.to_json() if json else made)
+        return
     older = Plan.load(diff) if diff else None
     with news(f"tracing {model}") as said:
         told = options(planning, budget_of(budget, reserve, overhead), said.step)

@@ -17,7 +17,7 @@ class Planning:
 
     Attributes:
         policy: who decides; "auto" is a portfolio with a certified bound.
-        device: whose costs to plan with: cpu, or a YAML file.
+        device: whose costs to plan with: cpu, h100, h200, or a YAML file.
         work: how hard to search, in deterministic units; the policy's default without it.
         time_limit: stop searching after so many seconds; the answer then depends on the machine.
         fusion: inline elementwise work into the loops that read it; the bits are the same without.
@@ -44,7 +44,7 @@ def options(
     from ckpt.cost.device import Device
 
     told = planning or Planning()
-    device = Device.this() if told.device == "cpu" else Device.load(told.device)
+    device = Device.named(told.device)
     default = Limits()
     limits = Limits(
         time_seconds=told.time_limit, work=default.work if told.work is None else told.work

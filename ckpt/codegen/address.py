@@ -75,11 +75,33 @@ def _clear_rule(_typing: Any, _to: Any, _n_bytes: Any) -> Any:
     return types.void(types.intp, types.intp), generate
 
 
+def _call_rule(_typing: Any, _function: Any, _record: Any) -> Any:
+    """`(function, record)` calls a kernel: a function of one address."""
+
+    def generate(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [args[1]])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate
+
+
+def _address_rule(_typing: Any, pointer: Any) -> Any:
+    """`(pointer) -> address`."""
+
+    def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
+        return builder.ptrtoint(args[0], ir.IntType(types.intp.bitwidth))
+
+    return types.intp(pointer), generate
+
+
 on_stack: Any = intrinsic(_stack_rule)
 read: Any = intrinsic(_read_rule)
 write: Any = intrinsic(_write_rule)
 move: Any = intrinsic(_move_rule)
 clear: Any = intrinsic(_clear_rule)
+call: Any = intrinsic(_call_rule)
+address_of: Any = intrinsic(_address_rule)
 
 
 @njit(error_model="numpy")

@@ -12,7 +12,14 @@ from typing import Literal
 
 from ckpt.codegen import cache as disk
 from ckpt.codegen.compile import Compiled, compile_function, compile_ir, load, machine
-from ckpt.codegen.kernels import GemmKernel, LibraryKernel, MapKernel, ReduceKernel, Signature
+from ckpt.codegen.kernels import (
+    DriverKernel,
+    GemmKernel,
+    LibraryKernel,
+    MapKernel,
+    ReduceKernel,
+    Signature,
+)
 from ckpt.codegen.llvm_loops import gemm_ir, map_ir, reduce_ir
 from ckpt.codegen.numba_source import function_of, source_of
 
@@ -31,7 +38,7 @@ _lock = RLock()
 
 def kernel_text(kernel: Signature, route: Route = "llvm") -> str:
     """The source of a kernel: LLVM IR or Python."""
-    if route == "numba" or isinstance(kernel, LibraryKernel):
+    if route == "numba" or isinstance(kernel, LibraryKernel | DriverKernel):
         return source_of(kernel, _symbol(kernel))
     match kernel:
         case MapKernel():
@@ -71,7 +78,7 @@ def build(
 
 def _build(kernel: Signature, route: Route) -> Compiled:
     text = kernel_text(kernel, route)
-    python = route == "numba" or isinstance(kernel, LibraryKernel)
+    python = route == "numba" or isinstance(kernel, LibraryKernel | DriverKernel)
     key = disk.key_of("python" if python else "llvm", text, _beyond(kernel, python), machine())
     kept = disk.read(key)
     symbol = _symbol(kernel)
@@ -95,7 +102,13 @@ def _beyond(kernel: Signature, python: bool) -> str:
     """What a kernel made from Python depends on besides its own text: the files that it uses."""
     if not python:
         return ""
-    root = f"library.{kernel.function}" if isinstance(kernel, LibraryKernel) else "names"
+    match kernel:
+        case LibraryKernel():
+            root = f"library.{kernel.function}"
+        case DriverKernel():
+            root = f"drivers.{kernel.driver}"
+        case _:
+            root = "names"
     return "\n".join(_file(name) for name in _used_by(root))
 
 

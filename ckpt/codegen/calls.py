@@ -6,6 +6,7 @@ from typing import Any
 
 from ckpt.codegen.kernels import (
     ArrayShape,
+    DriverKernel,
     GemmKernel,
     LibraryKernel,
     MapKernel,
@@ -24,11 +25,12 @@ from ckpt.ir.kernel import (
     Expression,
     Library,
     Map,
+    Nested,
     NoKernel,
     Reduce,
 )
 from ckpt.ir.layout import Layout
-from ckpt.ir.program import Eqn
+from ckpt.ir.program import Eqn, Program
 from ckpt.ir.types import DType, Type
 
 _ALIGNMENT = 64
@@ -49,7 +51,20 @@ class Address:
     offset: int = 0
 
 
-Word = int | Address
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """The address of the table of a program that the call runs (`ckpt.codegen.drivers.frame`).
+
+    Attributes:
+        program: what runs.
+        fixed: how many of its inputs stay where they are from run to run.
+    """
+
+    program: Program
+    fixed: int
+
+
+Word = int | Address | Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +125,8 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
             return _contract(kernel, outs[0], types, layouts, ins)
         case Library():
             return [_library(kernel, outs, types, ins)]
+        case Nested():
+            return [_nested(kernel, outs, types, ins)]
         case NoKernel():
             if outs:
                 raise CodegenError(f"`{eqn.op.name}` cannot run: {kernel.why}")
@@ -269,6 +286,19 @@ def _library(
         form,
     )
     return Call(signature, (*words, *numbers))
+
+
+def _nested(
+    kernel: Nested, outs: Sequence[Type], types: Sequence[Type], ins: Sequence[_Array]
+) -> Call:
+    for t, x in zip(types, ins, strict=True):
+        if not Layout(0, x.strides).is_contiguous(t.shape):
+            raise CodegenError("a loop or branch takes contiguous operands: copy them first")
+    words: list[Word] = [len(kernel.programs)]
+    words += [Frame(program, n) for program, n in zip(kernel.programs, kernel.fixed, strict=True)]
+    words += [*kernel.numbers, *(x.address for x in ins)]
+    words += [Address("out", k) for k in range(len(outs))]
+    return Call(DriverKernel(kernel.driver), (*words, Address("scratch", 0)))
 
 
 def _split(params: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[int]]:

@@ -15,11 +15,14 @@ import numpy as np
 
 from ckpt.codegen import arguments
 from ckpt.codegen.build import Progress, Route, build, kernel_text
+from ckpt.codegen.drivers.frame import RUNS, STATUS
 from ckpt.codegen.native import interpreter
 from ckpt.codegen.table import entries, table_of
 from ckpt.codegen.threads import one_thread
 from ckpt.ir.op import Array
 from ckpt.ir.program import Program
+from ckpt.ir.types import Space
+from ckpt.ops.while_loop import too_long
 from ckpt.plan.plan import Plan
 from ckpt.plan.verify import verify
 
@@ -35,8 +38,9 @@ class Stats:
         steps: how many steps have run.
         last_seconds: wall time of the last one; None before the first.
         median_seconds: the median of the last hundred and one.
-        measured_peak_bytes: inputs, outputs, copies of inputs that were not contiguous, the arena
-            up to the highest byte that a kernel touched, and the reserve; None before `measure`.
+        measured_peak_bytes: inputs on the device, outputs, copies of inputs that were not
+            contiguous, the arena up to the highest byte that a kernel touched, and the reserve;
+            None before `measure`.
         measured_arena_bytes: the part of it that is the arena.
     """
 
@@ -85,7 +89,11 @@ class Executable:
         self._compiled = build(self._table.kernels, route, progress)
         self._run = interpreter()
         self._words = self._table.words.copy()
-        self._entries = entries(self._table, [c.address for c in self._compiled], self._words)
+        addresses = [c.address for c in self._compiled]
+        self._entries = entries(self._table, addresses, self._words)
+        self._status = np.array([first + STATUS for _, first in self._table.frames], np.int64)
+        for word, kernel in self._table.functions:
+            self._words[word] = addresses[kernel]
         self._arena = _memory(plan.arena_bytes)
         self._lock = Lock()
         self._steps = 0
@@ -118,6 +126,7 @@ class Executable:
 
         Raises:
             ArgumentError: an array or a buffer differs from what was compiled.
+            LoopError: a `while_loop` made more steps than its `max_steps`.
         """
         with self._lock:
             ins, _ = arguments.inputs(self.program, arrays)
@@ -127,12 +136,15 @@ class Executable:
 
     def _step(self, ins: Sequence[Array], outs: Sequence[Array], arena: Array) -> None:
         table = self._table
-        places = [arena, table.constants, *ins, *outs]
+        places = [arena, table.constants, self._words, *ins, *outs]
         bases = np.array([a.ctypes.data for a in places], np.int64)
         began = perf_counter()
         self._words[table.patched] = table.words[table.patched] + bases[table.buffers]
         with one_thread():
             self._run(self._entries.ctypes.data, len(self._entries))
+        if self._status.size and self._words[self._status].any():
+            self._words[self._status] = 0
+            raise too_long()
         self._seconds.append(perf_counter() - began)
         self._steps += 1
 
@@ -159,7 +171,11 @@ class Executable:
                 touched = max(touched, int(changed[-1]) + 1 if changed.size else 0)
             del arena
             self._arena = _memory(planned)
-            given = sum(np.asarray(a).nbytes for a in arrays)
+            given = sum(
+                np.asarray(a).nbytes
+                for a, v in zip(arrays, self.program.ins, strict=True)
+                if v.type.space is Space.DEVICE
+            )
             results = sum(a.nbytes for a in outs)
             peak = given + copied + results + touched + self.plan.reserve_bytes
             self._measured = peak, touched
@@ -184,6 +200,11 @@ class Executable:
         return "\n".join(
             f"; {kernel.name}\n{kernel_text(kernel, self.route)}" for kernel in self._table.kernels
         )
+
+    def runs_of(self, program: Program) -> int:
+        """How often a program that an op of this one holds has run since this was made."""
+        frames = (first for held, first in self._table.frames if held is program)
+        return sum(int(self._words[first + RUNS]) for first in frames)
 
     @property
     def n_kernels(self) -> int:

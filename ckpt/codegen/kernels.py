@@ -161,4 +161,20 @@ class LibraryKernel:
         return f"library_{self.function}"
 
 
-Signature = MapKernel | ReduceKernel | GemmKernel | LibraryKernel
+@dataclass(frozen=True, slots=True)
+class DriverKernel:
+    """A driver that runs programs by their tables; its record is described there.
+
+    Attributes:
+        driver: its name, and that of its file in `ckpt/codegen/drivers`.
+    """
+
+    driver: str
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return f"driver_{self.driver}"
+
+
+Signature = MapKernel | ReduceKernel | GemmKernel | LibraryKernel | DriverKernel

@@ -16,7 +16,7 @@ from numba import carray  # pyright: ignore[reportPrivateImportUsage]
 from numba.core import types
 from numba.extending import intrinsic
 
-from ckpt.codegen.address import on_stack
+from ckpt.codegen.address import address_of, on_stack
 from ckpt.codegen.intrinsics import BITS_AS, LOAD, NUMBA_TYPES, POINTER, STORE, fma, pointer_u8
 from ckpt.ir.types import DType
 
@@ -41,6 +41,7 @@ def _fixed() -> dict[str, Any]:
         "carray": carray,
         "as_strided": np.lib.stride_tricks.as_strided,
         "on_stack": on_stack,
+        "address_of": address_of,
         "pointer_u8": pointer_u8,
         "uint8": types.uint8,
         "uint32": types.uint32,

@@ -13,6 +13,7 @@ from typing import Any
 from ckpt.codegen.expression import expression_of, run_steps
 from ckpt.codegen.kernels import (
     ArrayShape,
+    DriverKernel,
     GemmKernel,
     LibraryKernel,
     MapKernel,
@@ -142,6 +143,8 @@ def source_of(kernel: Signature, name: str) -> str:
             _gemm(s, kernel)
         case LibraryKernel():
             _library(s, kernel)
+        case DriverKernel():
+            s.do("function(address_of(record))")
     return "\n".join([f"def {name}(record):", *s.lines]) + "\n"
 
 
@@ -155,17 +158,19 @@ def function_of(kernel: Signature, source: str, name: str) -> Callable[..., None
 
     scope: dict[str, Any] = dict(names.names_of(source))
     if isinstance(kernel, LibraryKernel):
-        scope["function"] = _library_function(kernel.function)
+        scope["function"] = _function("library", kernel.function)
+    if isinstance(kernel, DriverKernel):
+        scope["function"] = _function("drivers", kernel.driver)
     exec(compile(source, f"<{name}>", "exec"), scope)  # noqa: S102 (our own text)
     return scope[name]
 
 
-def _library_function(name: str) -> Any:
+def _function(folder: str, name: str) -> Any:
     try:
-        module = importlib.import_module(f"ckpt.codegen.library.{name}")
+        module = importlib.import_module(f"ckpt.codegen.{folder}.{name}")
         function = getattr(module, name)
     except (ImportError, AttributeError) as error:
-        raise CodegenError(f"ckpt/codegen/library/{name}.py has no function {name}") from error
+        raise CodegenError(f"ckpt/codegen/{folder}/{name}.py has no function {name}") from error
     import numba
 
     return function if hasattr(function, "py_func") else numba.njit(error_model="numpy")(function)

@@ -1,16 +1,19 @@
 """A plan as a table that a few machine instructions can run: kernels, and a record per call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ckpt.codegen.calls import Address, Call, calls_of
+from ckpt.codegen.calls import Address, Call, Frame, calls_of
+from ckpt.codegen.drivers.frame import WORDS as FRAME_WORDS
 from ckpt.codegen.kernels import Signature
+from ckpt.codegen.proof import prove
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Lit, Program, Var
 from ckpt.ir.storage import storage
+from ckpt.plan.nested import placed
 from ckpt.plan.plan import Plan, Run
 from ckpt.plan.schedule import Place
 
@@ -21,7 +24,8 @@ Ints = np.ndarray[Any, np.dtype[np.int64]]
 class Table:
     """Calls in order, with addresses relative to buffers whose places are known per run.
 
-    Buffers are numbered: the arena, the constants, then inputs, then outputs.
+    Buffers are numbered: the arena, the constants, the words, then inputs, then outputs. The
+    words also hold the tables of programs that ops hold, as drivers read them.
 
     Attributes:
         kernels: the distinct kernels.
@@ -31,6 +35,8 @@ class Table:
             start of its buffer.
         patched: the words that are addresses.
         buffers: of each patched word, the number of its buffer.
+        functions: pairs: a word that is the address of a kernel, and which kernel.
+        frames: of programs that ops hold: the program and the first word of its frame.
         constants: the bytes of literal operands, eight each.
     """
 
@@ -40,10 +46,15 @@ class Table:
     words: Ints
     patched: Ints
     buffers: Ints
+    functions: Ints
+    frames: tuple[tuple[Program, int], ...]
     constants: Ints
 
 
-ARENA, CONSTANTS, FIRST_INPUT = 0, 1, 2
+ARENA, CONSTANTS, WORDS, FIRST_INPUT = 0, 1, 2, 3
+
+_Where = Callable[[Address], tuple[int, int]]
+_Note = Callable[[int, int, int], None]
 
 
 def table_of(program: Program, plan: Plan) -> Table:
@@ -52,48 +63,116 @@ def table_of(program: Program, plan: Plan) -> Table:
     Raises:
         CodegenError: a let has no kernel.
     """
-    stored = storage(program)
-    calls: dict[int, list[Call]] = {}
-    kernels: dict[Signature, int] = {}
-    constants: dict[bytes, int] = {}
+    layout = _Layout()
     which: list[int] = []
     starts: list[int] = []
-    words: list[int] = []
-    patched: list[int] = []
-    buffers: list[int] = []
+    for call, place in _calls(program, plan, layout.constants):
+        which.append(layout.kernel(call.kernel))
+        starts.append(layout.record(call, place, layout.patch))
+    return Table(
+        kernels=tuple(layout.kernels),
+        which=np.array(which, np.int64),
+        starts=np.array(starts, np.int64),
+        words=np.array(layout.words, np.int64),
+        patched=np.array(list(layout.patched), np.int64),
+        buffers=np.array(list(layout.patched.values()), np.int64),
+        functions=np.array(layout.functions, np.int64).reshape(-1, 2),
+        frames=tuple(layout.frames),
+        constants=np.frombuffer(b"".join(layout.constants) or bytes(8), np.int64).copy(),
+    )
+
+
+def _calls(
+    program: Program, plan: Plan, constants: dict[bytes, int]
+) -> Iterator[tuple[Call, _Where]]:
+    """The calls of a plan, each with where its operands, results and scratch stand."""
+    stored = storage(program)
+    calls: dict[int, list[Call]] = {}
     for step in plan.steps:
         eqn = program.eqns[step.let]
         if step.let not in calls:  # every run of a let makes the same calls
+            prove(eqn.op)
             layouts = [
                 stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
             ]
             calls[step.let] = calls_of(eqn, layouts)
         place = _placer(program, plan, step, constants)
-        for call in calls[step.let]:
-            which.append(kernels.setdefault(call.kernel, len(kernels)))
-            starts.append(len(words))
-            for word in call.words:
-                if isinstance(word, Address):
-                    buffer, offset = place(word)
-                    patched.append(len(words))
-                    buffers.append(buffer)
-                    words.append(offset)
-                else:
-                    words.append(word)
-    return Table(
-        kernels=tuple(kernels),
-        which=np.array(which, np.int64),
-        starts=np.array(starts, np.int64),
-        words=np.array(words, np.int64),
-        patched=np.array(patched, np.int64),
-        buffers=np.array(buffers, np.int64),
-        constants=np.frombuffer(b"".join(constants) or bytes(8), np.int64).copy(),
-    )
+        yield from ((call, place) for call in calls[step.let])
 
 
-def _placer(
-    program: Program, plan: Plan, step: Run, constants: dict[bytes, int]
-) -> Callable[[Address], tuple[int, int]]:
+class _Layout:
+    """Words as they are laid out: records, and frames of programs that drivers run."""
+
+    def __init__(self) -> None:
+        self.kernels: dict[Signature, int] = {}
+        self.constants: dict[bytes, int] = {}
+        self.words: list[int] = []
+        self.patched: dict[int, int] = {}
+        self.functions: list[tuple[int, int]] = []
+        self.frames: list[tuple[Program, int]] = []
+
+    def kernel(self, signature: Signature) -> int:
+        """The number of a kernel."""
+        return self.kernels.setdefault(signature, len(self.kernels))
+
+    def patch(self, word: int, buffer: int, offset: int) -> None:
+        """A word is an address: the start of a buffer and an offset."""
+        self.words[word] = offset
+        self.patched[word] = buffer
+
+    def record(self, call: Call, place: _Where, note: _Note) -> int:
+        """Lay out a record; `note` is told of the words that are addresses. Its first word."""
+        frames = {
+            k: self.frame(word) for k, word in enumerate(call.words) if isinstance(word, Frame)
+        }
+        start = len(self.words)
+        self.words += [word if isinstance(word, int) else 0 for word in call.words]
+        for k, word in enumerate(call.words):
+            if isinstance(word, Address):
+                note(start + k, *place(word))
+            elif k in frames:
+                self.patch(start + k, WORDS, 8 * frames[k])
+        return start
+
+    def frame(self, frame: Frame) -> int:
+        """Lay out the table of a program that a driver runs; the first word of its frame.
+
+        Its bases are the arena, the constants, and its inputs and outputs in order.
+        """
+        program, patches = frame.program, list[tuple[int, int, int]]()
+
+        def note(word: int, buffer: int, offset: int) -> None:
+            base = buffer if buffer < WORDS else buffer - 1
+            patches.append((word, base, offset))
+
+        calls = [
+            (self.kernel(call.kernel), self.record(call, place, note))
+            for call, place in _calls(program, placed(program), self.constants)
+        ]
+        first = len(self.words)
+        self.frames.append((program, first))
+        fixed = [p for p in patches if p[1] < WORDS + frame.fixed]
+        moving = [p for p in patches if p[1] >= WORDS + frame.fixed]
+        at_calls = first + FRAME_WORDS
+        at_bases = at_calls + 2 * len(calls)
+        at_fixed = at_bases + WORDS + len(program.ins) + len(program.outs)
+        at_moving = at_fixed + 3 * len(fixed)
+        self.words += [0] * (at_moving + 3 * len(moving) - first)
+        for word, start in ((0, at_calls), (2, at_bases), (5, at_fixed), (7, at_moving)):
+            self.patch(first + word, WORDS, 8 * start)
+        for word, number in ((1, len(calls)), (6, len(fixed)), (8, len(moving))):
+            self.words[first + word] = number
+        for k, (kernel, start) in enumerate(calls):
+            self.functions.append((at_calls + 2 * k, kernel))
+            self.patch(at_calls + 2 * k + 1, WORDS, 8 * start)
+        self.patch(at_bases + CONSTANTS, CONSTANTS, 0)
+        for k, (word, base, offset) in enumerate((*fixed, *moving)):
+            self.patch(at_fixed + 3 * k, WORDS, 8 * word)
+            self.words[at_fixed + 3 * k + 1 : at_fixed + 3 * k + 3] = [base, offset]
+        return first
+
+
+def _placer(program: Program, plan: Plan, step: Run, constants: dict[bytes, int]) -> _Where:
     """Where operands, results and scratch of a step stand: a buffer and bytes from its start."""
     ins = program.eqns[step.let].ins
     first_output = FIRST_INPUT + len(program.ins)

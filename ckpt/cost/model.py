@@ -2,9 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 from ckpt.cost.device import Device
-from ckpt.ir.program import Eqn
+from ckpt.ir.op import HoldsPrograms
+from ckpt.ir.program import Eqn, Program
+from ckpt.ir.storage import is_view, storage
 
 
 class CostModel:
@@ -22,11 +25,23 @@ class CostModel:
         """
         self.device = device
         self.table = dict(table or {})
+        self._programs: WeakKeyDictionary[Program, float] = WeakKeyDictionary()
 
     def seconds(self, eqn: Eqn) -> float:
         """Predicted seconds of one run of a let (not meant for views, which never run)."""
+        if isinstance(eqn.op, HoldsPrograms) and (repeats := eqn.op.repeats()):
+            return sum(n * self.program_seconds(p) for p, n in repeats)
         measured = self.table.get(structural_key(eqn))
         return self.roofline(eqn) if measured is None else measured
+
+    def program_seconds(self, program: Program) -> float:
+        """Predicted seconds of one run of a program that an op holds."""
+        found = self._programs.get(program)
+        if found is None:
+            stored = storage(program)
+            running = (e for e in program.eqns if e.outs and not is_view(e, stored))
+            found = self._programs[program] = sum(map(self.seconds, running))
+        return found
 
     def roofline(self, eqn: Eqn) -> float:
         """Seconds by the device's rates alone."""

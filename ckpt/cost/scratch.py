@@ -1,7 +1,7 @@
 """Memory that a let needs while it runs, beyond its operands and results."""
 
 from ckpt.cost.contraction import product, uses_blas
-from ckpt.ir.kernel import Contract, Library
+from ckpt.ir.kernel import Contract, Library, Nested
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn, Var
 from ckpt.ir.storage import Stored
@@ -17,7 +17,7 @@ def scratch_bytes(eqn: Eqn, stored: dict[Var, Stored]) -> int:
     """
     types = [x.type for x in eqn.ins]
     kernel = eqn.op.lower(*types)
-    if isinstance(kernel, Library):
+    if isinstance(kernel, Library | Nested):
         return kernel.scratch_bytes
     if not isinstance(kernel, Contract):
         return 0

@@ -47,7 +47,10 @@ def loop_dtypes(ufunc: np.ufunc, xs: tuple[Operand, ...], **given: Any) -> tuple
         TraceError: NumPy's loop is of an unsupported dtype.
         TypeError: there is no loop, as NumPy says it.
     """
-    kinds = (*map(dtype_of, xs), *(None,) * ufunc.nout)
+    asked = [dtype_of(x) for x in xs]
+    if all(isinstance(k, type) for k in asked):  # of numbers alone, comparisons know no dtype
+        asked = [np.asarray(k(0)).dtype for k in asked]
+    kinds = (*asked, *(None,) * ufunc.nout)
     dtype = given.pop("dtype", None)
     if dtype is not None:
         given["signature"] = (*(None,) * ufunc.nin, *(np.dtype(dtype),) * ufunc.nout)

@@ -204,9 +204,7 @@ def draw(frontier: Frontier, policy: str) -> Figure:
         bounds = sorted(
             ((p.budget_bytes or p.peak_bytes) / factor, 100 * p.bound_overhead) for p in curve
         )
-        axes.step(
-            [*peaks, right], [*best, best[-1]], where="post", color=COLOURS[0], label=policy
-        )
+        axes.step([*peaks, right], [*best, best[-1]], where="post", color=COLOURS[0], label=policy)
         axes.plot(peaks, best, "o", color=COLOURS[0], markersize=4)
         axes.step(
             [b for b, _ in bounds], [o for _, o in bounds],
@@ -249,9 +247,9 @@ def _lifted(points: Sequence[Point]) -> list[Point]:
     """The same points, each with the best bound: one for a budget holds for all smaller ones."""
     lifted: list[Point] = []
     for p in points:
-        holds = [
-            q for q in points if p.budget_bytes is not None and _cap(q) >= p.budget_bytes
-        ] or [p]
+        holds = [q for q in points if p.budget_bytes is not None and _cap(q) >= p.budget_bytes] or [
+            p
+        ]
         best = max(holds, key=lambda q: q.bound_seconds)
         lifted.append(
             replace(p, bound_seconds=best.bound_seconds, bound_overhead=best.bound_overhead)

@@ -5,7 +5,10 @@ code generator, and fusion is a transformation of data.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ckpt.ir.program import Program
 
 Axes = tuple[int, ...]
 Step = tuple[str, str, tuple[int, ...]]
@@ -97,6 +100,29 @@ class Library:
     scratch_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Nested:
+    """Programs that a compiled driver runs, any number of times, by tables of their own.
+
+    The driver is `ckpt/codegen/drivers/<driver>.py`; it finds the number of the programs, their
+    frames, `numbers`, operands, results and the scratch in its record. The scratch begins with the
+    arena that the programs share.
+
+    Attributes:
+        driver: its name.
+        programs: plain, in output normal form, run in the order of their lets.
+        fixed: per program, how many of its inputs stay where they are from run to run.
+        numbers: what the driver needs to know besides.
+        scratch_bytes: the arena, and what the driver needs.
+    """
+
+    driver: str
+    programs: "tuple[Program, ...]"
+    fixed: tuple[int, ...]
+    numbers: tuple[int, ...]
+    scratch_bytes: int
+
+
 @dataclass(frozen=True, slots=True)
 class NoKernel:
     """Nothing runs: the op only exists between passes, or always is a view."""
@@ -104,4 +130,4 @@ class NoKernel:
     why: str
 
 
-Kernel = Map | Reduce | Contract | Copy | Concat | Library | NoKernel
+Kernel = Map | Reduce | Contract | Copy | Concat | Library | Nested | NoKernel

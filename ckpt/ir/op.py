@@ -16,7 +16,7 @@ import importlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform
 
 import numpy as np
@@ -231,6 +231,25 @@ class HoldsPrograms(Op):
         """The program whose lets may stand in its place when it runs; None if there is none."""
         return self.programs()[0]
 
+    def with_programs(self, change: Callable[[Program], Program]) -> "HoldsPrograms":
+        """The same op with every program that it holds changed."""
+        changed: dict[str, Any] = {}
+        for name, value in self.params():
+            if isinstance(value, Program):
+                changed[name] = change(value)
+            elif isinstance(value, tuple) and value and isinstance(value[0], Program):
+                changed[name] = tuple(map(change, value))
+        return replace(self, **changed)  # pyright: ignore[reportArgumentType]
+
+    def repeats(self) -> Sequence[tuple[Program, float]]:
+        """The programs that run as they are, nested in the let, and how often each does."""
+        return ()
+
+    def trimmed(self, used: Sequence[bool]) -> "Trimmed | None":
+        """Less work for the results that somebody reads, or None if all are needed."""
+        del used
+        return None
+
     @abstractmethod
     def jvp_with(
         self, jvp: "JvpPass", b: "Builder", ins: Sequence[Atom], dins: Tangents
@@ -249,6 +268,15 @@ class HoldsPrograms(Op):
     ) -> tuple[Sequence[Var], Tangents]:
         del b, ins, dins
         raise TypeError(f"{self.name} needs the forward pass: call jvp_with")
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """An op that makes fewer results of fewer operands; both are named by their positions."""
+
+    op: Op
+    ins: tuple[int, ...]
+    outs: tuple[int, ...]
 
 
 JvpPass = Callable[[Program, Sequence[bool] | None], Program]

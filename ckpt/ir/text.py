@@ -7,7 +7,8 @@
     }
 
 Types of results may be left out: they follow from the op. `//` starts a comment. An op parameter
-that is a program is written `@name` and refers to a program that stands before it.
+that is a program is written `@name` and refers to a program that stands before it; several are
+written `(@name, @other)`.
 """
 
 import ast
@@ -68,8 +69,9 @@ def window(program: Program, at: int, around: int = 3) -> str:
 def _collect(program: Program, held: dict[Program, str]) -> None:
     for eqn in program.eqns:
         for _, value in eqn.op.params():
-            if isinstance(value, Program) and value not in held:
-                _collect(value, held)
+            for inner in value if isinstance(value, tuple) else (value,):
+                if isinstance(inner, Program) and inner not in held:
+                    _collect(inner, held)
     base, name, n = program.name or "f", program.name or "f", 1
     while name in held.values():
         n += 1
@@ -113,6 +115,8 @@ def _atom(x: Atom, names: dict[Var, str]) -> str:
 def _param(value: Any, held: dict[Program, str]) -> str:
     if isinstance(value, Program):
         return "@" + held[value]
+    if isinstance(value, tuple) and value and isinstance(value[0], Program):
+        return f"({', '.join('@' + held[p] for p in value)})"
     if isinstance(value, DType):
         return value.value
     if isinstance(value, Type):
@@ -280,8 +284,7 @@ class _Parser:
             if t is not None and t != found:
                 raise self._error(f"{hint} is declared {t}, but {op.name} gives {found}", where)
         outs = tuple(
-            self._bind(names, hint, t, where)
-            for (hint, _), t in zip(targets, types, strict=True)
+            self._bind(names, hint, t, where) for (hint, _), t in zip(targets, types, strict=True)
         )
         return Eqn(outs, op, tuple(ins))
 
@@ -355,14 +358,20 @@ class _Parser:
             raise self._error(f"{name} has parameters {known}, found {list(params)}", where)
         return primitives()[name](**params)
 
+    def _held(self) -> Program:
+        self._next("@")
+        where, name = self._where(), self._word()
+        if name not in self.scope:
+            raise self._error(f"@{name} does not stand before its use", where)
+        return self.scope[name]
+
     def _value(self) -> Any:
         """A parameter: a program, type, dtype, or a Python literal."""
         if self._peek() == "@":
-            self._next("@")
-            where, name = self._where(), self._word()
-            if name not in self.scope:
-                raise self._error(f"@{name} does not stand before its use", where)
-            return self.scope[name]
+            return self._held()
+        if self._peek() == "(" and self._peek(1) == "@":
+            self._next("(")
+            return tuple(self._held() for _ in self._listed(")"))
         if self._peek() == "lin" or (self._peek() in _DTYPES and self._peek(1) == "["):
             return self._type()
         if self._peek() in _DTYPES:

@@ -92,7 +92,7 @@ class Call(_Held):
         self, jvp: JvpPass, b: Builder, ins: Sequence[Atom], dins: Tangents
     ) -> tuple[Sequence[Var], Tangents]:
         body = jvp(self.program, [d is not None for d in dins])
-        return _split(self.program, b.emits(Call(body), *ins, *_present(dins)))
+        return split(self.program, b.emits(Call(body), *ins, *present(dins)))
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         del b, cts, ins
@@ -142,7 +142,7 @@ class CustomJvpCall(_Held):
         self, jvp: JvpPass, b: Builder, ins: Sequence[Atom], dins: Tangents
     ) -> tuple[Sequence[Var], Tangents]:
         del jvp
-        return _split(self.program, inline(b, self.rule, [*ins, *_float_tangents(b, ins, dins)]))
+        return split(self.program, inline(b, self.rule, [*ins, *_float_tangents(b, ins, dins)]))
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
@@ -194,7 +194,7 @@ class CustomVjpCall(_Held):
         outs, residuals = results[:n], results[n:]
         lin = CustomLin(_pullback(self.bwd, len(residuals)), len(residuals))
         douts = b.emits(lin, *residuals, *_float_tangents(b, ins, dins))
-        return _split(self.program, [*outs, *douts])
+        return split(self.program, [*outs, *douts])
 
     @classmethod
     def samples(cls) -> Iterable[Sample]:
@@ -295,8 +295,7 @@ class CustomPull(_Held):
     def jvp_with(
         self, jvp: JvpPass, b: Builder, ins: Sequence[Atom], dins: Tangents
     ) -> tuple[Sequence[Var], Tangents]:
-        body = jvp(self.pull, [d is not None for d in dins])
-        return _split(self.pull, inline(b, body, [*ins, *_present(dins)]))
+        return derived(self.pull, jvp, b, ins, dins)
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         tangents = [ct or b.zero(v.type) for ct, v in zip(cts, self.pull.outs, strict=True)]
@@ -335,8 +334,17 @@ def _list(variables: Sequence[Var]) -> str:
     return ", ".join(str(v.type) for v in variables)
 
 
-def _present(dins: Tangents) -> list[Var]:
+def present(dins: Tangents) -> list[Var]:
+    """The tangents that are not zero."""
     return [d for d in dins if d is not None]
+
+
+def derived(
+    program: Program, jvp: JvpPass, b: Builder, ins: Sequence[Atom], dins: Tangents
+) -> tuple[Sequence[Var], Tangents]:
+    """The results of a program and their tangents, its lets in place of a call."""
+    body = jvp(program, [d is not None for d in dins])
+    return split(program, inline(b, body, [*ins, *present(dins)]))
 
 
 def _float_tangents(b: Builder, ins: Sequence[Atom], dins: Tangents) -> list[Var]:
@@ -345,7 +353,7 @@ def _float_tangents(b: Builder, ins: Sequence[Atom], dins: Tangents) -> list[Var
     return [d or b.zero(x.type) for x, d in pairs if x.type.has_tangent]
 
 
-def _split(program: Program, results: Sequence[Var]) -> tuple[Sequence[Var], Tangents]:
+def split(program: Program, results: Sequence[Var]) -> tuple[Sequence[Var], Tangents]:
     """Cut `outs ++ douts of the float outs` into results and their tangents."""
     n = len(program.outs)
     douts = iter(results[n:])

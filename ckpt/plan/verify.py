@@ -8,10 +8,12 @@ from collections.abc import Sequence
 
 from ckpt.cost.scratch import scratch_bytes
 from ckpt.errors import PlanError
-from ckpt.ir.kernel import Map
+from ckpt.ir.kernel import Map, Nested
 from ckpt.ir.program import Eqn, Program, Var
 from ckpt.ir.storage import Stored, is_view, storage
 from ckpt.ir.text import names_of
+from ckpt.ir.types import Space
+from ckpt.plan.nested import placed
 from ckpt.plan.plan import Plan, Run, Slot, fingerprint
 from ckpt.plan.schedule import Place
 
@@ -114,6 +116,7 @@ class _Memory:
         self._reads(number, step, eqn, what)
         needed = scratch_bytes(eqn, self.stored)
         _need(step.scratch_bytes == needed, f"{what} needs {needed} bytes of scratch")
+        _check_nested(eqn, what)
         _need(needed > 0 or step.scratch_offset == 0, f"{what} places scratch it does not need")
         _check_span(self.plan, step.scratch_offset, step.scratch_bytes, f"the scratch of {what}")
         self._writes(number, step, eqn, what)
@@ -209,7 +212,7 @@ class _Memory:
 
 
 def _check_bytes(plan: Plan, program: Program, most_alive: int) -> None:
-    inputs = sum(v.type.nbytes for v in program.ins)
+    inputs = sum(v.type.nbytes for v in program.ins if v.type.space is Space.DEVICE)
     outputs = sum(v.type.nbytes for v in program.outs)
     _need(plan.input_bytes == inputs, f"inputs have {inputs} bytes, not {plan.input_bytes}")
     _need(plan.output_bytes == outputs, f"outputs have {outputs} bytes, not {plan.output_bytes}")
@@ -236,6 +239,19 @@ def _check_seconds(plan: Plan) -> None:
     )
     bound = plan.decision.bound_seconds
     _need(0 <= bound < math.inf, f"the bound of {bound} s is not a time")
+
+
+def _check_nested(eqn: Eqn, what: str) -> None:
+    """The programs that a let runs compute what they are, in the arena that their op has."""
+    kernel = eqn.op.lower(*(x.type for x in eqn.ins))
+    if not isinstance(kernel, Nested):
+        return
+    said = dict(eqn.op.params())["arena_bytes"]
+    for program in kernel.programs:
+        plan = placed(program)
+        verify(plan, program)
+        why = f"{what} runs {program.name} in {said} bytes, which needs {plan.arena_bytes}"
+        _need(plan.arena_bytes <= said, why)
 
 
 def _span(slot: Slot) -> tuple[int, int]:

@@ -1,6 +1,5 @@
 """Cleanups between stages, each a function from Program to Program that changes no value.
 
-    forget      linear variables become plain ones: for programs that run, or are derived again
     dce         lets that nobody reads
     cse         lets that compute the same thing
     fold        lets whose result is an operand or a constant

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ckpt.ir.op import HoldsPrograms
 from ckpt.ir.program import Eqn, Program, Var
 
 
@@ -26,6 +27,18 @@ def dce(program: Program, wanted: Sequence[bool] | None = None) -> Program:
     for eqn in reversed(program.eqns):
         spends = any(isinstance(x, Var) and x.type.linear for x in eqn.ins)
         if eqn.op.effects or spends or any(v in read for v in eqn.outs):
-            read.update(x for x in eqn.ins if isinstance(x, Var))
-            kept.append(eqn)
+            smaller = _trimmed(eqn, read)
+            read.update(x for x in smaller.ins if isinstance(x, Var))
+            kept.append(smaller)
     return Program(program.name, program.ins, tuple(reversed(kept)), outs)
+
+
+def _trimmed(eqn: Eqn, read: set[Var]) -> Eqn:
+    """A let that holds programs, without what it makes for nobody."""
+    if not isinstance(eqn.op, HoldsPrograms):
+        return eqn
+    less = eqn.op.trimmed([v in read for v in eqn.outs])
+    if less is None:
+        return eqn
+    outs = tuple(eqn.outs[k] for k in less.outs)
+    return Eqn(outs, less.op, tuple(eqn.ins[k] for k in less.ins), eqn.source)

@@ -1,4 +1,7 @@
-"""A long short-term memory cell, unrolled over the steps of a sequence, that classifies it."""
+"""A long short-term memory cell over the steps of a sequence, which it classifies.
+
+The steps are one loop, or unrolled.
+"""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -6,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import PositiveInt
 
+import ckpt
 from experiments.models.cross_entropy import cross_entropy
 from experiments.models.model import Input, Model, ModelConfig, Parameter, Tree
 
@@ -18,6 +22,7 @@ class Config(ModelConfig):
         hidden: width of the state.
         steps: length of the sequence.
         classes: number of classes.
+        loop: whether the steps are a `ckpt.scan`; else each is traced.
     """
 
     model: Literal["lstm"] = "lstm"
@@ -25,6 +30,7 @@ class Config(ModelConfig):
     hidden: PositiveInt = 16
     steps: PositiveInt = 4
     classes: PositiveInt = 10
+    loop: bool = True
     batch: PositiveInt = 16
 
 
@@ -69,8 +75,15 @@ def make_loss(config: Config) -> Callable[..., Any]:
 
     def loss(params: Tree, sequences: Any, labels: Any) -> Any:
         hidden = memory = np.zeros((config.batch, config.hidden), config.dtype)
-        for step in range(config.steps):
-            hidden, memory = cell(params, hidden, memory, sequences[step])
+        if config.loop:
+
+            def body(carry: Any, x: Any) -> Any:
+                return cell(params, *carry, x), None
+
+            (hidden, memory), _ = ckpt.scan(body, (hidden, memory), sequences)
+        else:
+            for step in range(config.steps):
+                hidden, memory = cell(params, hidden, memory, sequences[step])
         return cross_entropy(hidden @ params["head"]["w"] + params["head"]["b"], labels)
 
     return loss

@@ -4,6 +4,7 @@ from typing import Any
 
 from experiments.models import (
     bottleneck,
+    burgers,
     fcn8,
     gpt,
     heat,
@@ -20,6 +21,7 @@ from experiments.models.model import Model
 
 MODELS: dict[str, Model[Any]] = {
     "bottleneck": bottleneck.MODEL,
+    "burgers": burgers.MODEL,
     "fcn8": fcn8.MODEL,
     "gpt": gpt.MODEL,
     "heat": heat.MODEL,

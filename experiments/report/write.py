@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from ckpt.cli.files import write_text
+from ckpt.files import write_text
 from ckpt.inspect.figure import can_draw
 from experiments.folder import FolderError
 from experiments.report.figure import PRINTED, Picture

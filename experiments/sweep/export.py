@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ckpt.cli.files import ready_for, write_with
+from ckpt.files import ready_for, write_with
 from experiments.sweep.store import Record, read_run
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ckpt.cli.files import write_text
+from ckpt.files import write_text
 from experiments.folder import FolderError
 from experiments.sweep.expand import Experiment, canonical
 

@@ -127,7 +127,7 @@ def test_to_a_file(at, tmp_path):
     ("options", "said"),
     [
         (["--at", "trace", "--budget", "1MiB"], "--budget has no meaning at trace"),
-        (["--at", "plan", "--out", "plan.png"], "only --at timeline is drawn"),
+        (["--at", "plan", "--out", "plan.png"], "only --at timeline and loop are drawn"),
         (["--at", "jvp", "--json"], "--json is for graph and plan"),
     ],
 )

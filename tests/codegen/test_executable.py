@@ -88,7 +88,7 @@ def test_no_kernel_writes_outside_its_slots():
     arena = lean._arena
     outs = [np.empty(v.type.shape, v.type.dtype.numpy) for v in PROGRAM.outs]
     ins = [X, W, I]
-    bases = np.array([a.ctypes.data for a in (arena, table.constants, *ins, *outs)])
+    bases = np.array([a.ctypes.data for a in (arena, table.constants, lean._words, *ins, *outs)])
     lean._words[table.patched] = table.words[table.patched] + bases[table.buffers]
     random = np.random.default_rng(0)
     arena[:] = random.integers(0, 256, arena.size)

@@ -115,8 +115,9 @@ def test_special_values_are_numpys(name, dtype):
 def test_powers_of_two_and_ten_are_exact(dtype):
     info = np.finfo(dtype)
     k = np.arange(info.minexp - info.nmant, info.maxexp).astype(dtype)
-    same(MapCall("exp2", dtype)(k), np.exp2(k))
-    same(MapCall("log2", dtype)(np.exp2(k)), k)
+    powers = np.ldexp(dtype(1), k.astype(int))  # NumPy's exp2 is not exact on every processor
+    same(MapCall("exp2", dtype)(k), powers)
+    same(MapCall("log2", dtype)(powers), k)
     ten = np.arange(38 if dtype is np.float32 else 300)
     same(MapCall("log10", dtype)((10.0**ten).astype(dtype)), ten.astype(dtype))
 

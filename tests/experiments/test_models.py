@@ -12,6 +12,7 @@ from jax import lax
 import ckpt
 from experiments.models import (
     bottleneck,
+    burgers,
     cross_entropy,
     fcn8,
     gpt,
@@ -41,6 +42,8 @@ TINY = {
     "heat": heat.Config(size=5, steps=2, batch=2),
     "heat-fixed": heat.Config(size=5, steps=2, batch=1, boundary="fixed"),
     "lstm": lstm.Config(features=3, hidden=4, steps=3, classes=3, batch=2),
+    "lstm-unrolled": lstm.Config(features=3, hidden=4, steps=3, classes=3, batch=2, loop=False),
+    "burgers": burgers.Config(size=5, steps=3),
     "mlp": mlp.Config(features=5, hidden=[4, 3], classes=3, batch=4),
     "mlp-relu": mlp.Config(features=5, hidden=[4], classes=3, batch=4, activation="relu"),
     "resnet": resnet.Config(size=4, channels=2, widths=[2, 3], blocks=1, classes=3, batch=2),
@@ -85,7 +88,7 @@ def jax_numpy():
 
 
 MODULES = (
-    bottleneck, cross_entropy, fcn8, gpt, heat, lstm, mlp, mobilenet, resnet, segnet, transformer,
+    bottleneck, burgers, cross_entropy, fcn8, gpt, heat, lstm, mlp, mobilenet, resnet, segnet, transformer,
     unet, vgg, vit,
 )  # fmt: skip
 
@@ -94,10 +97,13 @@ MODULES = (
 def in_jax(monkeypatch):
     """The models' files with jax.numpy in place of NumPy, and double precision."""
     twin = jax_numpy()
+    loops = SimpleNamespace(scan=lax.scan)
     for module in MODULES:
         monkeypatch.setattr(module, "np", jnp)
         if hasattr(module, "cnp"):  # those that take all they need from elsewhere have none
             monkeypatch.setattr(module, "cnp", twin)
+        if hasattr(module, "ckpt"):
+            monkeypatch.setattr(module, "ckpt", loops)
     before = jax.config.jax_enable_x64
     jax.config.update("jax_enable_x64", True)
     yield

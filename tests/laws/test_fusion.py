@@ -13,6 +13,7 @@ from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
 from ckpt.ir.build import Builder, lit
 from ckpt.ir.check import check
+from ckpt.ir.forget import forget
 from ckpt.ir.interpret import interpret
 from ckpt.ir.op import make
 from ckpt.ir.text import parse, to_text
@@ -23,7 +24,6 @@ from ckpt.plan.schedule import running, schedule
 from ckpt.plan.verify import verify
 from ckpt.simplify import simplify
 from ckpt.simplify.choosing import MAX_OPERANDS, MAX_STEPS
-from ckpt.simplify.forget import forget
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink

@@ -15,6 +15,7 @@ from ckpt.choice import Choice
 from ckpt.errors import LinearityError
 from ckpt.ir.build import Builder
 from ckpt.ir.check import check
+from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline
 from ckpt.ir.interpret import interpret
 from ckpt.ir.op import HoldsPrograms, make, primitives
@@ -22,7 +23,6 @@ from ckpt.ir.program import Eqn, Program, SourceLine, Var
 from ckpt.ir.text import parse, to_text
 from ckpt.ir.work import size, work, work_of
 from ckpt.simplify import simplify
-from ckpt.simplify.forget import forget
 from ckpt.simplify.sink import sink
 from tests.laws.oracles import difference, draw_inputs, inner, same_bits
 from tests.laws.strategies import choices, programs

@@ -9,6 +9,7 @@ from ckpt.ad.unzip import unzip
 from ckpt.errors import IRTypeError, LinearityError, UnsupportedOpError
 from ckpt.ir.build import Builder
 from ckpt.ir.check import check
+from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline_calls
 from ckpt.ir.interpret import interpret
 from ckpt.ir.op import make
@@ -16,7 +17,6 @@ from ckpt.ir.program import Program
 from ckpt.ir.text import parse
 from ckpt.ir.types import DType, Type
 from ckpt.ops.control import Call, CustomJvpCall, CustomVjpCall
-from ckpt.simplify.forget import forget
 
 VECTOR = Type((3,), DType.F64)
 X, Y = np.float64([0.3, -1.2, 2.0]), np.float64([1.5, 0.5, -0.7])

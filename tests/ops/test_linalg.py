@@ -135,7 +135,7 @@ def test_gradient_of_a_gaussian_process_agrees_with_jax():
 
 def test_second_derivative_of_cholesky():
     """A forward rule of the forward rule, against differences of the first."""
-    from ckpt.simplify.forget import forget
+    from ckpt.ir.forget import forget
 
     b = Builder("f")
     matrix = b.input(Type((3, 3), DType.F64), "a")

@@ -12,6 +12,7 @@ from policies.compact import compact_of
 from policies.exhaustive import MOST_STATES, exhaustive, smallest_budget, states
 from policies.floor import floor
 from policies.generate import random_problem
+from policies.pebbling import pebbling_floor
 from policies.policy import policy_named
 
 QUICK = ["save_all", "recompute_all", "sqrt", "greedy"]
@@ -47,7 +48,7 @@ def test_floor_and_bound_below_optimum_below_every_plan(seed, n, fixed, fraction
     problem = random_problem(n, seed, fixed=fixed).with_budget(Budget(fraction=fraction))
     assume(states(compact_of(problem, 0)) <= MOST_STATES)
     least = smallest_budget(problem)
-    assert floor(problem).bytes <= least
+    assert floor(problem).bytes <= pebbling_floor(problem).bytes <= least
     try:
         best = exhaustive(problem, limits=Limits())
     except Infeasible as error:

@@ -1,0 +1,209 @@
+"""How many states each loop keeps: chosen together with everything else that a budget is for.
+
+A loop that is run back offers a list of options: more slots on its tape, fewer steps made again.
+The options of all loops are merged into one list by bytes; each of its points makes a program
+that the policy plans as usual, and the best plan that fits is taken.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+from ckpt.api.derive import Joint
+from ckpt.choice import Budget, forward_steps, problem_of
+from ckpt.cost.model import CostModel
+from ckpt.errors import BudgetError
+from ckpt.ir.program import Atom, Eqn, Program, Var
+from ckpt.ir.tape import tape_type
+from ckpt.ops.loop import Scan
+from ckpt.ops.loop_reverse import ScanReverse
+from ckpt.ops.while_loop import SLOTS, While
+from ckpt.plan.plan import Plan
+
+MOST_SLOTS = 4096
+"""More are offered only to loops that then keep every state."""
+
+_ALL_SLOTS, _GROWTH = 64, 1.08
+_POINTS = 512
+_OTHER_SHARES = (0.75, 0.5, 0.25)
+
+
+class Planned(Protocol):
+    """What a plan is asked for here."""
+
+    @property
+    def plan(self) -> Plan:
+        """When and where everything runs."""
+        ...
+
+
+P = TypeVar("P", bound=Planned)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """Slots for some loops, by the let that makes the tape, and what that costs."""
+
+    slots: Mapping[int, int]
+    nbytes: int
+    seconds: float
+
+
+def loops_of(program: Program) -> list[int]:
+    """The lets that make tapes."""
+    return [i for i, e in enumerate(program.eqns) if isinstance(e.op, Scan | While) and e.op.slots]
+
+
+def with_slots(program: Program, slots: Mapping[int, int]) -> Program:
+    """The same program with other tapes; every reverse loop follows the tape that it reads."""
+    tapes: dict[Var, tuple[Var, int]] = {}
+    eqns: list[Eqn] = []
+
+    def renamed(x: Atom) -> Atom:
+        return tapes[x][0] if isinstance(x, Var) and x in tapes else x
+
+    for i, eqn in enumerate(program.eqns):
+        op, outs = eqn.op, eqn.outs
+        if isinstance(op, Scan | While) and i in slots:
+            op = replace(op, slots=slots[i])
+            tape = Var(tape_type(op.states, slots[i]), outs[-1].name)
+            tapes[outs[-1]] = tape, slots[i]
+            outs = (*outs[:-1], tape)
+        elif isinstance(op, ScanReverse):
+            read = next((x for x in eqn.ins if isinstance(x, Var) and x in tapes), None)
+            if read is not None:
+                kept, n = tapes[read]
+                steps = op.expected_steps
+                again = forward_steps(steps, n) - (steps - 1)
+                op = replace(op, slots=n, again=again)
+                outs = (Var(kept.type, outs[0].name), *outs[1:])
+        eqns.append(Eqn(outs, op, tuple(map(renamed, eqn.ins)), eqn.source))
+    return Program(program.name, program.ins, tuple(eqns), program.outs)
+
+
+def options_of(program: Program, costs: CostModel) -> list[Option]:
+    """The options of all loops together, from the least memory to the least time."""
+    merged = [Option({}, 0, 0.0)]
+    for let in loops_of(program):
+        own = list(_options(program, let, costs))
+        both = [
+            Option({**a.slots, **b.slots}, a.nbytes + b.nbytes, a.seconds + b.seconds)
+            for a in merged
+            for b in own
+        ]
+        merged = _thinned(_pareto(both))
+    return merged
+
+
+def _options(program: Program, let: int, costs: CostModel) -> Iterator[Option]:
+    eqn = program.eqns[let]
+    op, tape = eqn.op, eqn.outs[-1]
+    assert isinstance(op, Scan | While)
+    reverses = [e.op for e in program.eqns if isinstance(e.op, ScanReverse) and tape in e.ins]
+    steps = op.length if isinstance(op, Scan) else op.expected_steps
+    # how many states a loop of unknown length can use is not known either
+    for slots in slots_to_offer(steps if isinstance(op, Scan) else min(steps, SLOTS)):
+        again = forward_steps(steps, slots) - (steps - 1)
+        seconds = sum(again * costs.program_seconds(r.advance) for r in reverses)
+        yield Option({let: slots}, tape_type(op.states, slots).nbytes, seconds)
+
+
+def slots_to_offer(length: int) -> list[int]:
+    """Numbers of slots to offer: each small one, then ever fewer, then one per step."""
+    found = list(range(1, min(length, _ALL_SLOTS) + 1))
+    while found[-1] * _GROWTH < min(length, MOST_SLOTS):
+        found.append(int(found[-1] * _GROWTH))
+    return found if found[-1] == length else [*found, length]
+
+
+def _pareto(options: Sequence[Option]) -> list[Option]:
+    """Those that are better than every one with fewer bytes."""
+    best: list[Option] = []
+    for option in sorted(options, key=lambda o: (o.nbytes, o.seconds)):
+        if not best or option.seconds < best[-1].seconds:
+            best.append(option)
+    return best
+
+
+def _thinned(options: Sequence[Option]) -> list[Option]:
+    step = -(-len(options) // _POINTS)
+    return [o for i, o in enumerate(options) if i % step == 0 or i == len(options) - 1]
+
+
+def plan_loops(
+    joint: Joint, budget: Budget, costs: CostModel, plan: Callable[[Joint, Budget], P]
+) -> P:
+    """The best plan of a program with loops, over all numbers of slots.
+
+    Args:
+        joint: with a slot for every step of every loop.
+        budget: on everything alive during a step.
+        costs: seconds of a let.
+        plan: plans a program whose slots are chosen.
+
+    Raises:
+        BudgetError: no plan fits, not even with one slot a loop.
+    """
+    options = options_of(joint.program, costs)
+
+    def made(option: Option) -> Joint:
+        return Joint(with_slots(joint.program, option.slots), joint.n_known)
+
+    def tried(option: Option, cap: Budget) -> P | None:
+        try:
+            return plan(made(option), cap)
+        except BudgetError:
+            return None
+
+    fastest = plan(made(options[-1]), Budget(reserve=budget.reserve))
+    if budget == Budget(reserve=budget.reserve):
+        return fastest
+    if budget.overhead is not None:
+        return _leanest(options, fastest, budget, tried)
+    full = made(options[-1]).program
+    bytes_allowed = budget.resolve(problem_of(full, costs, budget, n_known=joint.n_known))
+    cap = Budget(bytes=bytes_allowed, reserve=budget.reserve)
+    if fastest.plan.peak_bytes <= bytes_allowed:
+        return plan(made(options[-1]), cap)
+    # the smallest one is planned outside of `tried`: its error says what would be enough
+    best, low, high = plan(made(options[0]), cap), 0, len(options) - 1
+    spent = fastest.plan.peak_bytes - options[-1].nbytes  # about what else is alive then
+    guess = max((i for i, o in enumerate(options) if o.nbytes <= bytes_allowed - spent), default=0)
+    while high - low > 1:
+        middle = guess if low < guess < high else (low + high) // 2
+        guess = middle + 1 if middle == guess else -1
+        found = tried(options[middle], cap)
+        if found is None:
+            high = middle
+        else:
+            low = middle
+            best = _faster(best, found)
+    if best.plan.overhead > 0:  # room for other values may be worth more than slots
+        for share in _OTHER_SHARES:
+            found = tried(options[int(low * share)], cap)
+            best = best if found is None else _faster(best, found)
+    return best
+
+
+def _leanest(
+    options: Sequence[Option],
+    fastest: P,
+    budget: Budget,
+    tried: Callable[[Option, Budget], P | None],
+) -> P:
+    """The plan of least memory that takes no more than so much longer than the fastest."""
+    assert budget.overhead is not None
+    most = fastest.plan.seconds * (1 + budget.overhead)
+    spare = most - fastest.plan.seconds
+    allowed = [o for o in options if o.seconds - options[-1].seconds <= spare]
+    best = fastest
+    for option in allowed[:: max(1, len(allowed) // 8)]:
+        slower = fastest.plan.seconds + option.seconds - options[-1].seconds
+        found = tried(option, Budget(overhead=max(0.0, most / slower - 1), reserve=budget.reserve))
+        if found is not None and found.plan.peak_bytes < best.plan.peak_bytes:
+            best = found
+    return best
+
+
+def _faster(a: P, b: P) -> P:
+    return b if b.plan.seconds <= a.plan.seconds else a

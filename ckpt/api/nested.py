@@ -1,0 +1,60 @@
+"""Making the programs that ops hold ready to run: simplified, fused, and placed."""
+
+from dataclasses import replace
+
+from ckpt.api.derive import Joint
+from ckpt.ir.forget import forget
+from ckpt.ir.inline import inline_calls
+from ckpt.ir.op import HoldsPrograms, make
+from ckpt.ir.program import Atom, Eqn, Program, Var
+from ckpt.ir.storage import Stored, storage
+from ckpt.plan.nested import placed
+from ckpt.simplify import simplify
+from ckpt.simplify.fuse import fuse
+from ckpt.simplify.outputs import own_outputs
+from ckpt.simplify.sink import sink
+
+
+def with_nested(program: Program, *, fusion: bool = True) -> Program:
+    """The program with everything that its ops hold planned, at any depth.
+
+    What a loop reads has to stand in memory without gaps, so views that do not are copied.
+    """
+    if not any(isinstance(e.op, HoldsPrograms) for e in program.eqns):
+        return program
+    stored = storage(program)
+    eqns: list[Eqn] = []
+    for eqn in program.eqns:
+        if not isinstance(eqn.op, HoldsPrograms):
+            eqns.append(eqn)
+            continue
+        op = eqn.op.with_programs(lambda p: _ready(p, fusion=fusion))
+        if repeated := op.repeats():
+            needed = max(placed(p).arena_bytes for p, _ in repeated)
+            op = replace(op, arena_bytes=needed)  # pyright: ignore[reportArgumentType]
+        ins = [_compact(x, stored, eqns) for x in eqn.ins]
+        eqns.append(Eqn(eqn.outs, op, tuple(ins), eqn.source))
+    return Program(program.name, program.ins, tuple(eqns), program.outs)
+
+
+def with_loops(joint: Joint, *, fusion: bool) -> Joint:
+    """The same program with everything that its ops hold planned."""
+    made = {v for e in joint.program.eqns[: joint.n_known] for v in e.outs}
+    program = with_nested(joint.program, fusion=fusion)
+    known = [i for i, e in enumerate(program.eqns) if made.intersection(e.outs)]
+    return Joint(program, known[-1] + 1 if known else 0)
+
+
+def _ready(program: Program, *, fusion: bool) -> Program:
+    plain = simplify(inline_calls(forget(program), custom=True))
+    sunk = sink(own_outputs(plain))
+    return with_nested(fuse(sunk) if fusion else sunk, fusion=fusion)
+
+
+def _compact(x: Atom, stored: dict[Var, Stored], eqns: list[Eqn]) -> Atom:
+    """The operand, or a copy without gaps."""
+    if not isinstance(x, Var) or stored[x].layout.is_contiguous(x.type.shape):
+        return x
+    copy = Var(x.type, x.name)
+    eqns.append(Eqn((copy,), make("copy"), (x,)))
+    return copy

@@ -1,0 +1,200 @@
+"""From a program to a plan: how to plan, what a policy is asked, and what follows from it."""
+
+from dataclasses import dataclass, replace
+
+from ckpt.api.derive import Joint, fused
+from ckpt.api.loop_budget import loops_of, plan_loops
+from ckpt.api.nested import with_loops
+from ckpt.choice import (
+    Budget,
+    Decision,
+    Limits,
+    Problem,
+    Progress,
+    Status,
+    choices_of,
+    decide,
+    format_bytes,
+    leanest,
+    problem_of,
+    running_order,
+)
+from ckpt.codegen.executable import Executable
+from ckpt.cost.device import Device
+from ckpt.cost.model import CostModel
+from ckpt.errors import BudgetError
+from ckpt.frontends.numpy import Traced
+from ckpt.plan.place import place
+from ckpt.plan.plan import Decided, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to plan: what every entry point of the API takes.
+
+    Attributes:
+        budget: on everything alive during a step.
+        policy: who plans.
+        device: whose costs to plan with.
+        limits: how hard to search; None for the default.
+        progress: called while planning.
+        fusion: whether elementwise lets are inlined into the loops that read them; the results
+            have the same bits without it.
+    """
+
+    budget: Budget
+    policy: str
+    device: Device
+    limits: Limits | None
+    progress: Progress | None
+    fusion: bool = True
+
+
+@dataclass(slots=True)
+class Compiled:
+    """Everything made for one signature; the executable only when it first runs."""
+
+    traced: Traced
+    joint: Joint
+    decision: Decision
+    plan: Plan
+    executable: Executable | None = None
+
+
+def ready_to_plan(joint: Joint, options: Options) -> Joint:
+    """The program that is planned: fused, unless that is turned off."""
+    whole = fused(joint) if options.fusion else joint
+    return with_loops(whole, fusion=options.fusion)
+
+
+def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
+    """Decide and place: from a program to a plan, its loops with as many slots as pay.
+
+    Raises:
+        BudgetError: no plan fits, or none whose arena does.
+    """
+    if not loops_of(joint.program):
+        return _plan(traced, joint, options)
+    return plan_loops(
+        joint,
+        options.budget,
+        CostModel(options.device),
+        lambda chosen, budget: _plan(traced, chosen, replace(options, budget=budget)),
+    )
+
+
+def _plan(traced: Traced, joint: Joint, options: Options) -> Compiled:
+    """Decide and place a program whose loops have their slots.
+
+    The policy counts what is alive; the arena adds what fragmentation costs. When that breaks the
+    budget, the policy is asked again with so much less, a few times.
+
+    Raises:
+        BudgetError: no plan fits, or none whose arena does.
+    """
+    costs = CostModel(options.device)
+    budget, placed_over = options.budget, None
+    uncapped = budget == Budget(reserve=budget.reserve)
+    bound = None  # of the budget that was asked for: what less memory costs proves nothing about it
+    problem = problem_of(joint.program, costs, budget, n_known=joint.n_known)
+    for _ in range(_FRAGMENTATION_TRIES):
+        try:
+            decision = decide(
+                joint.program,
+                problem.with_budget(budget),
+                policy=options.policy,
+                limits=options.limits,
+                progress=options.progress,
+            )
+        except BudgetError as error:
+            if placed_over is None:
+                return _leanest(traced, joint, options, problem, error)
+            break
+        cap = placed_over.budget_bytes if placed_over else decision.budget_bytes
+        cap = None if uncapped else cap
+        bound = decision.bound_seconds if bound is None else bound
+        try:
+            plan = place(
+                joint.program,
+                running_order(decision),
+                costs=costs,
+                decision=Decided(
+                    policy=decision.policy,
+                    status=_status(decision, bound),
+                    bound_seconds=bound,
+                    peak_bytes=decision.peak_bytes,
+                ),
+                choices=choices_of(joint.program, decision, joint.n_known),
+                budget_bytes=cap,
+                reserve_bytes=options.budget.reserve,
+            )
+        except BudgetError as error:
+            if error.min_bytes is None or cap is None:
+                raise
+            if placed_over is None or error.min_bytes < (placed_over.error.min_bytes or 0):
+                placed_over = _Over(cap, error)
+            # Less than this order needs, so that the next one differs.
+            over = error.min_bytes - cap
+            budget = Budget(bytes=max(decision.peak_bytes - over, 0), reserve=budget.reserve)
+            continue
+        return Compiled(traced, joint, decision, plan)
+    assert placed_over is not None
+    least = placed_over.error.min_bytes or 0
+    told = BudgetError(
+        f"no plan fits {format_bytes(placed_over.budget_bytes)} once its values have their places: "
+        f"{placed_over.error}\n"
+        f"Raise the budget to {format_bytes(least)} ({least} bytes), which is known to work.",
+        min_bytes=least,
+        lower_bound_bytes=placed_over.error.lower_bound_bytes,
+        witness=placed_over.error.witness,
+    )
+    return _leanest(traced, joint, options, problem, told)
+
+
+def _leanest(
+    traced: Traced, joint: Joint, options: Options, problem: Problem, error: BudgetError
+) -> Compiled:
+    """The plan of least memory that is known, if it fits; it is the same for every budget.
+
+    Raises:
+        BudgetError: it does not; names what it takes, fragmentation included.
+    """
+    decision = leanest(problem, options.progress) if options.policy == "auto" else None
+    if decision is None:
+        raise error
+    cap = options.budget.resolve(problem)
+    plan = place(
+        joint.program,
+        running_order(decision),
+        costs=CostModel(options.device),
+        decision=Decided("auto", Status.FEASIBLE.value, peak_bytes=decision.peak_bytes),
+        choices=choices_of(joint.program, decision, joint.n_known),
+        reserve_bytes=options.budget.reserve,
+    )
+    if plan.peak_bytes <= cap:
+        return Compiled(traced, joint, decision, replace(plan, budget_bytes=cap))
+    raise BudgetError(
+        f"{str(error).split('Raise the budget')[0].rstrip()}\n"
+        f"Raise the budget to {format_bytes(plan.peak_bytes)} ({plan.peak_bytes} bytes), "
+        "which is known to work, or make the batch smaller.",
+        min_bytes=plan.peak_bytes,
+        lower_bound_bytes=error.lower_bound_bytes,
+        witness=error.witness,
+    ) from error
+
+
+def _status(decision: Decision, bound_seconds: float) -> str:
+    """The status of a decision, unless it is optimal only for less than was asked for."""
+    proved = decision.status is not Status.OPTIMAL or decision.bound_seconds <= bound_seconds
+    return (decision.status if proved else Status.FEASIBLE).value
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """An order that fits by its live bytes, and does not as placed."""
+
+    budget_bytes: int
+    error: BudgetError
+
+
+_FRAGMENTATION_TRIES = 4

@@ -1,0 +1,41 @@
+"""Where the states of a loop stand: on the tape, whose layout is that of `ckpt.ir.tape`."""
+
+from numba import njit
+
+from ckpt.codegen.drivers.frame import put, word
+
+INITIAL = 0
+"""In place of the address of a block: the state that the loop began with, which is an operand."""
+
+
+@njit(error_model="numpy")
+def block(tape: int, slots: int, nbytes: int, slot: int) -> int:
+    """The block of a slot; that of the last state is one past the last slot's."""
+    header = (2 + 2 * slots + 7) // 8 * 64
+    return INITIAL if slot == 0 else tape + header + (slot - 1) * nbytes
+
+
+@njit(error_model="numpy")
+def set_steps(tape: int, steps: int, depth: int) -> None:
+    """Write how many steps a loop made, and the number of its last slot."""
+    put(steps, tape, 0)
+    put(depth, tape, 1)
+
+
+@njit(error_model="numpy")
+def set_slot(tape: int, slot: int, start: int, length: int) -> None:
+    """Write which step the state in a slot precedes, and how many steps go back from it."""
+    put(start, tape, 2 + 2 * slot)
+    put(length, tape, 3 + 2 * slot)
+
+
+@njit(error_model="numpy")
+def start_of(tape: int, slot: int) -> int:
+    """The step that the state in a slot precedes."""
+    return word(tape, 2 + 2 * slot)
+
+
+@njit(error_model="numpy")
+def length_of(tape: int, slot: int) -> int:
+    """How many steps go back from the state in a slot."""
+    return word(tape, 3 + 2 * slot)

@@ -1,0 +1,192 @@
+"""The loops of a plan: what each keeps, what it makes again, and what other choices would cost."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ckpt.api.loop_budget import slots_to_offer
+from ckpt.api.planning import Compiled, Options
+from ckpt.choice import format_bytes, format_seconds, forward_steps
+from ckpt.codegen.actions import actions
+from ckpt.cost.model import CostModel
+from ckpt.errors import CkptError
+from ckpt.inspect.figure import COLOURS, Axes, Figure
+from ckpt.ir.program import Eqn
+from ckpt.ir.tape import block_of, tape_type
+from ckpt.ops.loop_reverse import ScanReverse
+
+_ACTIONS = 24
+_ROWS = 16
+MOST_STEPS = 20_000
+"""Longer schedules are not drawn: no picture could show them."""
+
+
+class NoLoopError(CkptError, ValueError):
+    """A program has no loop that is run back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a number of slots means for one loop.
+
+    Attributes:
+        slots: states kept, the initial one included.
+        nbytes: of its tape.
+        evaluations: steps forward, those of the loop itself included.
+        seconds: predicted, of the loop there and back.
+    """
+
+    slots: int
+    nbytes: int
+    evaluations: int
+    seconds: float
+
+
+def loops(made: Compiled) -> list[Eqn]:
+    """The lets of a plan that run a loop back.
+
+    Raises:
+        NoLoopError: there is none.
+    """
+    found = [e for e in made.joint.program.eqns if isinstance(e.op, ScanReverse)]
+    if not found:
+        raise NoLoopError(
+            f"{made.joint.program.name} has no loop that is run back: write one with ckpt.scan, "
+            "ckpt.fori_loop or ckpt.while_loop, and look at its gradient"
+        )
+    return found
+
+
+def choices(op: ScanReverse, costs: CostModel) -> Iterator[Choice]:
+    """What every number of slots that is offered would cost."""
+    forward, back = costs.program_seconds(op.advance), costs.program_seconds(op.back)
+    steps = op.expected_steps
+    for slots in slots_to_offer(steps):
+        evaluations = forward_steps(steps, slots) + 1  # the last state is the result
+        seconds = evaluations * forward + steps * back
+        yield Choice(slots, tape_type(op.states, slots).nbytes, evaluations, seconds)
+
+
+def to_text(made: Compiled, options: Options) -> str:
+    """Every loop with its schedule and its frontier."""
+    costs = CostModel(options.device)
+    return "\n\n".join(_loop(eqn, costs) for eqn in loops(made))
+
+
+def _loop(eqn: Eqn, costs: CostModel) -> str:
+    op = eqn.op
+    assert isinstance(op, ScanReverse)
+    steps, state = op.expected_steps, block_of(op.states).nbytes
+    known = f"{op.length} steps" if op.length else f"a number of steps known later, {steps} assumed"
+    forward = forward_steps(steps, op.slots) + 1
+    costs_forward, costs_back = map(costs.program_seconds, (op.advance, op.back))
+    lines = [
+        f"loop {eqn.source or ''}: {known}, {op.slots} slots",
+        f"state    {format_bytes(state)} each; tape {format_bytes(eqn.outs[0].type.nbytes)}",
+        f"forward  {forward} evaluations, {forward / steps:.2f} a step, {op.again} of them again",
+        f"back     {steps} steps",
+        f"a step   {format_seconds(costs_forward)} forward, {format_seconds(costs_back)} back",
+        "",
+        _frontier(op, costs),
+    ]
+    if op.length:
+        first = [str(a) for a, _ in zip(actions(op.length, op.slots), range(_ACTIONS))]  # noqa: B905
+        lines += ["", "schedule", *(f"  {line}" for line in first), "  ..."]
+    return "\n".join(lines)
+
+
+def _frontier(op: ScanReverse, costs: CostModel) -> str:
+    """Rows spread over the frontier, the choice that was made among them."""
+    offered = list(choices(op, costs))
+    stride = max(1, len(offered) // _ROWS)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("slots", "tape", "evaluations", "a step", "seconds", ""):
+        grid.add_column(name, justify="right", no_wrap=True)
+    for i, c in enumerate(offered):
+        chosen = c.slots == op.slots
+        if i % stride == 0 or chosen or i == len(offered) - 1:
+            grid.add_row(
+                str(c.slots),
+                format_bytes(c.nbytes),
+                str(c.evaluations),
+                f"{c.evaluations / op.expected_steps:.2f}",
+                f"{c.seconds:.2e}",
+                "<- chosen" if chosen else "",
+            )
+    out = StringIO()
+    Console(file=out, width=100, color_system=None).print(grid)
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
+
+
+def draw(made: Compiled, options: Options, title: str = "") -> Figure:
+    """The largest loop: its schedule over time, and the frontier of memory and evaluations.
+
+    Raises:
+        NoLoopError: there is no loop, or only such of a length that is known later or that no
+            picture can show.
+        DrawingError: matplotlib is not installed.
+    """
+    from ckpt.inspect.figure import can_draw
+
+    can_draw()
+    from matplotlib.figure import Figure as Drawn
+
+    ops = [e.op for e in loops(made) if isinstance(e.op, ScanReverse)]
+    shown = [op for op in ops if 0 < op.length <= MOST_STEPS]
+    if not shown:
+        raise NoLoopError(f"no loop of a known length of {MOST_STEPS} steps or fewer to draw")
+    op = max(shown, key=lambda o: o.length * block_of(o.states).nbytes)
+    figure = Drawn(figsize=(11.0, 4.8), dpi=150, layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    _draw_schedule(left, op)
+    _draw_frontier(right, op, list(choices(op, CostModel(options.device))))
+    figure.suptitle(f"{title}: {op.length} steps there and back with {op.slots} states kept")
+    return figure
+
+
+def _draw_schedule(axes: Axes, op: ScanReverse) -> None:
+    time = 0
+    forward: list[tuple[float, float]] = []
+    stores: list[tuple[int, int]] = []
+    restores: list[tuple[int, int]] = []
+    back: list[tuple[int, int]] = []
+    for action in actions(op.length, op.slots):
+        match action.kind:
+            case "advance":
+                forward += [(time, action.step), (time + action.to - action.step, action.to)]
+                forward.append((float("nan"), float("nan")))
+                time += action.to - action.step
+            case "store":
+                stores.append((time, action.to))
+            case "restore":
+                restores.append((time, action.to))
+            case _:
+                time += 1
+                back.append((time, action.to))
+    axes.plot(*zip(*forward, strict=True), color=COLOURS[0], linewidth=0.8, label="advance")
+    axes.scatter(*zip(*back, strict=True), color=COLOURS[5], s=2, label="reverse", zorder=3)
+    axes.scatter(*zip(*stores, strict=True), color=COLOURS[2], s=10, label="store", zorder=4)
+    if restores:
+        axes.scatter(
+            *zip(*restores, strict=True), color=COLOURS[1], s=6, label="restore", marker="x"
+        )
+    axes.set_xlabel("runs of a step, forward or back")
+    axes.set_ylabel("step")
+    axes.spines[["top", "right"]].set_visible(b=False)
+    axes.legend(loc="upper right", frameon=False)
+
+
+def _draw_frontier(axes: Axes, op: ScanReverse, offered: list[Choice]) -> None:
+    evaluations = [c.evaluations / op.length for c in offered]
+    axes.loglog([c.nbytes / 2**20 for c in offered], evaluations, color=COLOURS[0])
+    state = tape_type(op.states, op.slots).nbytes / 2**20
+    here = (forward_steps(op.length, op.slots) + 1) / op.length
+    axes.scatter([state], [here], color=COLOURS[5], zorder=3)
+    axes.annotate(f"{op.slots} slots", (state, here), textcoords="offset points", xytext=(6, 6))
+    axes.set_xlabel("tape, MiB")
+    axes.set_ylabel("evaluations a step, forward")
+    axes.spines[["top", "right"]].set_visible(b=False)
