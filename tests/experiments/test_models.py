@@ -88,8 +88,8 @@ def jax_numpy():
 
 
 MODULES = (
-    bottleneck, burgers, cross_entropy, fcn8, gpt, heat, lstm, mlp, mobilenet, resnet, segnet, transformer,
-    unet, vgg, vit,
+    bottleneck, burgers, cross_entropy, fcn8, gpt, heat, lstm, mlp, mobilenet, resnet, segnet,
+    transformer, unet, vgg, vit,
 )  # fmt: skip
 
 
