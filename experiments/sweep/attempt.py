@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from multiprocessing import connection
@@ -194,7 +194,7 @@ def _outcome(config: dict[str, Any], memory_limit: int) -> Record:
 
 
 @contextlib.contextmanager
-def limited_memory(nbytes: int) -> Iterator[None]:
+def limited_memory(nbytes: int) -> Generator[None]:
     """Let this process take no more than so many bytes of data while the block lasts.
 
     Raises:

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from experiments.sweep.attempt import Task
@@ -25,7 +25,7 @@ class ClusterError(RuntimeError):
     """The cluster cannot be used, or was lost; the message says what to do."""
 
 
-def run_there(tasks: Sequence[Task], where: str, jobs: int) -> Iterator[Record]:
+def run_there(tasks: Sequence[Task], where: str, jobs: int) -> Generator[Record]:
     """Run points on a cluster, and give the record of each as it finishes.
 
     Args:
@@ -40,7 +40,7 @@ def run_there(tasks: Sequence[Task], where: str, jobs: int) -> Iterator[Record]:
         import dask
         from distributed import Client, LocalCluster, as_completed
         from distributed.client import FutureCancelledError
-        from distributed.comm import CommClosedError
+        from distributed.comm.core import CommClosedError
     except ImportError as error:
         what = f"--dask needs distributed ({error}): pip install 'ckpt-compiler[cluster]'"
         raise ClusterError(what) from None

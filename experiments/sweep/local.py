@@ -1,8 +1,9 @@
 """Points on this machine: so many processes at once, each fresh."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from multiprocessing import connection
+from multiprocessing.connection import Connection
 
 from experiments.sweep.attempt import Attempt, Task
 from experiments.sweep.store import Record
@@ -10,7 +11,7 @@ from experiments.sweep.store import Record
 
 def run_here(
     tasks: Sequence[Task], jobs: int, running: Callable[[list[str]], object] = lambda _: None
-) -> Iterator[Record]:
+) -> Generator[Record]:
     """Run points, and give the record of each as it finishes.
 
     Closing the iterator ends what is running; nothing of it is left.
@@ -21,7 +22,7 @@ def run_here(
         running: is told the labels of the points at work, whenever they change.
     """
     waiting = list(reversed(tasks))
-    at_work: dict[object, Attempt] = {}
+    at_work: dict[Connection, Attempt] = {}
 
     def fill() -> None:
         while waiting and len(at_work) < jobs:

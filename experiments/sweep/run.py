@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,12 +125,12 @@ def _run(
         if options.dask is None:
             from experiments.sweep.local import run_here
 
-            records: Iterator[Record] = run_here(tasks, jobs, news.running)
+            records: Generator[Record] = run_here(tasks, jobs, news.running)
         else:
             from experiments.sweep.cluster import run_there
 
             records = run_there(tasks, options.dask, jobs)
-        with closing(records), _stop_as_interrupted():  # type: ignore[type-var]
+        with closing(records), _stop_as_interrupted():
             for record in records:
                 whole = record | {"commit": commit}
                 store.append(whole)
@@ -139,7 +139,7 @@ def _run(
 
 
 @contextmanager
-def _stop_as_interrupted() -> Iterator[None]:
+def _stop_as_interrupted() -> Generator[None]:
     """A polite request to end is heard as Ctrl-C is."""
 
     def stop(*_: object) -> NoReturn:
@@ -157,7 +157,7 @@ def _stop_as_interrupted() -> Iterator[None]:
 
 
 @contextmanager
-def _logging(experiment: Experiment, options: Options) -> Iterator[Callable[[Record], None]]:
+def _logging(experiment: Experiment, options: Options) -> Generator[Callable[[Record], None]]:
     if options.mlflow is None:
         yield lambda _: None
         return
@@ -212,7 +212,7 @@ def _headline(record: Record) -> str:
 
 
 @contextmanager
-def _progress(console: Console, total: int) -> Iterator[_News]:
+def _progress(console: Console, total: int) -> Generator[_News]:
     columns = (
         BarColumn(bar_width=24),
         MofNCompleteColumn(),

@@ -8,7 +8,7 @@ folder is opened again; its point runs again. A later line about the same point 
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,8 @@ class Store:
             "points are kept: make room and run the same command again"
         )
 
-    def _open(self) -> None:
+    def open(self) -> None:
+        """Read what is there; cut off what was left half-written."""
         path = self.folder / RESULTS
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         self.records = {record["id"]: record for record in read_records(path)}
@@ -68,7 +69,8 @@ class Store:
         os.ftruncate(self._file, whole)
         self._size = whole
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Let go of the file."""
         if self._file >= 0:
             os.close(self._file)
 
@@ -87,7 +89,7 @@ def read_records(path: Path) -> Iterator[Record]:
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
             record = json.loads(line)
-            record["id"], record["status"], record["config"]  # what all have
+            _ = record["id"], record["status"], record["config"]  # what all have
         except (ValueError, KeyError, TypeError):
             what = "not a result of a point; remove the line, and the point runs again"
             raise FolderError(f"{path}:{number}: {what}") from None
@@ -95,7 +97,7 @@ def read_records(path: Path) -> Iterator[Record]:
 
 
 @contextmanager
-def open_store(folder: Path, experiment: Experiment) -> Iterator[Store]:
+def open_store(folder: Path, experiment: Experiment) -> Generator[Store]:
     """Open or make the run folder of an experiment, for one sweep at a time.
 
     Raises:
@@ -112,14 +114,14 @@ def open_store(folder: Path, experiment: Experiment) -> Iterator[Store]:
         _take(lock, folder)
         _claim(folder, experiment)
         try:
-            store._open()  # noqa: SLF001  # the two are one
+            store.open()
         except OSError as error:
             if isinstance(error, FolderError):
                 raise
             raise FolderError(f"{folder / RESULTS} cannot be used: {error.strerror}") from None
         yield store
     finally:
-        store._close()  # noqa: SLF001
+        store.close()
         os.close(lock)
 
 
@@ -162,7 +164,7 @@ def _claim(folder: Path, experiment: Experiment) -> None:
 def _read_experiment(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
-        found["header"]["name"], found["points"]  # what it has
+        _ = found["header"]["name"], found["points"]  # what it has
     except (ValueError, KeyError, TypeError):
         raise FolderError(f"{path} is damaged: remove it, and it is written again") from None
     return found

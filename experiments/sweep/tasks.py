@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from experiments.points.point import Estimate
-from experiments.points.registry import POINT, AnyPoint
+from experiments.points.point import Estimate, PointConfig
+from experiments.points.registry import POINT
 from experiments.source import ConfigError
 from experiments.sweep.attempt import Task
 from experiments.sweep.expand import Point
@@ -46,7 +46,7 @@ def estimates(tasks: Sequence[Task]) -> list[Estimate]:
     return found
 
 
-def _config(point: Point) -> AnyPoint:
+def _config(point: Point) -> PointConfig:
     try:
         return POINT.validate_python(point.config)
     except ValidationError:

@@ -1,7 +1,7 @@
 """Finished points as runs of MLflow, in a store on this machine."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class TrackingError(RuntimeError):
 
 
 @contextmanager
-def tracking(header: Header, store: str) -> Iterator[Callable[[Record], None]]:
+def tracking(header: Header, store: str) -> Generator[Callable[[Record], None]]:
     """Log finished points to an MLflow experiment of the same name.
 
     Args:
