@@ -111,9 +111,8 @@ def _section(run: Run, pictures: Sequence[Picture]) -> str:
         )
         parts.append(f'<div class="pictures">\n{figures}\n</div>')
     parts.append(to_html(table_of(run)))
-    sources = [f"{one.name}: {one.source}" for one in run.header.references]
-    about = _about(run)
-    parts.append(f'<p class="soft">{escape(" ".join([*sources, about]))}</p>\n</section>')
+    notes = [*(f"{one.name}: {one.source}" for one in run.header.references), _about(run)]
+    parts.append(f'<p class="soft">{"<br>".join(map(escape, notes))}</p>\n</section>')
     return "\n".join(parts)
 
 
