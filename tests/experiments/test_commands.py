@@ -1,6 +1,7 @@
 """The commands of this package: found by their entry points, with schemas for editors."""
 
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -12,6 +13,8 @@ import pytest
 from experiments import cli
 from experiments.json_schema import schema_text
 from experiments.points.registry import KINDS
+from experiments.sweep.expand import load_experiment
+from experiments.sweep.tasks import checked
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +59,14 @@ def test_the_schema_of_an_experiment_knows_every_kind_and_key():
         assert set(kind.model_fields) <= set(keys)
         assert {"name", "question", "sweep", "exclude", "points", "ref"} <= set(keys)
         assert keys["kind"]["const"] == kind.model_fields["kind"].default
+
+
+def test_the_example_of_the_guide_is_an_experiment(tmp_path):
+    text = (ROOT / "experiments/README.md").read_text()
+    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+    path = tmp_path / "frontier.yaml"
+    path.write_text(example.replace("../models", str(ROOT / "configs/models")))
+    assert len(checked(list(load_experiment(path).points()))) == 6
 
 
 def test_reading_a_finished_sweep_loads_nothing_heavy():

@@ -42,8 +42,8 @@ report:
     - {title: Curve, x: budget.fraction, y: overhead_percent, series: policy,
        bound: bound_percent, log: y}
     - {kind: memory, title: Memory}
-    - {kind: anytime, title: Solving}
-    - {kind: schedule, title: Schedule}
+    - {kind: anytime, title: Solving, at: {policy: auto, budget.fraction: 0.5}}
+    - {kind: schedule, title: Schedule, at: {policy: sqrt, budget.fraction: [0.5, 0.7]}}
     - {kind: loss, title: Training}
     - {kind: measured, title: Promise, x: peak_bytes, y: measured_bytes}
 """
@@ -91,8 +91,8 @@ def page(tmp_path_factory):
 def test_what_is_written(page):
     folder = page.parent
     plots = sorted(path.name for path in (folder / "plots").iterdir())
-    # one curve, four single points of three kinds, one of losses, one of promises
-    assert len(plots) == 2 * (1 + 3 * 4 + 1 + 1)
+    # one curve, four timelines, one point solving, one schedule, one of losses, one of promises
+    assert len(plots) == 2 * (1 + 4 + 1 + 1 + 1 + 1)
     for path in (folder / "plots").glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG")
     tables = (folder / "tables.md").read_text()
@@ -274,7 +274,7 @@ def test_the_page_in_a_browser(page, tmp_path, chromium, dark):
     assert (ground < 60 and ink > 180) if dark else (ground > 200 and ink < 80)
     assert found["wide"] <= found["room"] <= 390
     assert found["smallest"] >= 6
-    assert found["pictures"] == 15
+    assert found["pictures"] == 9
     assert found["sorted"]["budget.fraction"] == [
         ["0.5", "0.5", "0.9", "0.9"], ["0.9", "0.9", "0.5", "0.5"],
     ]  # fmt: skip
