@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.progress import (
@@ -22,6 +22,9 @@ from rich.progress import (
 
 from experiments.sweep.expand import Experiment, Point, load_experiment
 from experiments.sweep.store import Record, Store, open_store
+
+if TYPE_CHECKING:
+    from experiments.sweep.attempt import Task
 
 MANY = 10_000
 """More points than this are started only when they are asked for in so many words."""
@@ -68,11 +71,15 @@ def sweep(
         ConfigError, FolderError, SweepError: said before anything runs.
     """
     console = console or Console()
+    if options.jobs is not None and options.jobs < 1:
+        raise SweepError(f"--jobs must be at least 1, not {options.jobs}")
     experiment = load_experiment(config, overrides)
     _not_too_many(experiment, options)
     folder = options.out or Path("runs") / experiment.header.name
+    points = list(experiment.points())
+    if not folder.exists():  # then there is something to run: no folder for what cannot
+        _checked(points)
     with open_store(folder, experiment) as store:
-        points = list(experiment.points())
         todo = [p for p in points if _is_open(store.records.get(p.id), options)]
         console.print(f"[bold]{experiment.header.name}[/]: {experiment.header.question}")
         if len(todo) < len(points):
@@ -98,6 +105,13 @@ def sweep(
     return 1 if failed else 0
 
 
+def _checked(points: Sequence[Point]) -> list["Task"]:
+    """The tasks of points; what checks them is heavy, and loaded only where there is work."""
+    from experiments.sweep.tasks import checked
+
+    return checked(points)
+
+
 def _is_open(record: Record | None, options: Options) -> bool:
     return record is None or (options.retry and record["status"] != "ok")
 
@@ -116,9 +130,7 @@ def _not_too_many(experiment: Experiment, options: Options) -> None:
 def _run(
     experiment: Experiment, todo: list[Point], store: Store, options: Options, console: Console
 ) -> None:
-    from experiments.sweep.tasks import checked
-
-    tasks = checked(todo)
+    tasks = _checked(todo)
     jobs = options.jobs or os.cpu_count() or 1
     commit = _commit()
     with _logging(experiment, options) as log, _progress(console, len(tasks)) as news:

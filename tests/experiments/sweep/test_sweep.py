@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from experiments.source import ConfigError
 from experiments.sweep.export import ExportError, export_run
-from experiments.sweep.run import INTERRUPTED, Options, sweep
+from experiments.sweep.run import INTERRUPTED, Options, SweepError, sweep
 from experiments.sweep.store import LOCK, RESULTS, read_records, read_run
 
 ROOT = Path(__file__).parents[3]
@@ -200,6 +201,18 @@ def test_whatever_stops_a_sweep_loses_nothing_and_leaves_nothing(tmp_path, monke
     assert "1 of 3 points are finished already" in said
     assert [r["status"] for r in lines(tmp_path)] == ["ok", "failed", "failed"]
     assert code == 1
+
+
+def test_no_jobs_at_all(tmp_path):
+    with pytest.raises(SweepError, match="at least 1, not 0"):
+        swept(tmp_path, QUICK, jobs=0)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_wrong_makes_no_folder(tmp_path):
+    with pytest.raises(ConfigError, match="unknown key"):
+        swept(tmp_path, QUICK + "colour: red\n")
+    assert not (tmp_path / "run").exists()
 
 
 def test_tables_for_others(finished, tmp_path):
