@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 import ckpt
 from ckpt import Budget, BudgetError, Limits, Plan
 from experiments.models.registry import MODELS
-from experiments.points.plan import AnyBudget, Peak, thin
+from experiments.points.plan import NO_PEAK, AnyBudget, Peak, thin
 from experiments.points.point import PROCESS_BYTES, Estimate, PointConfig, Result
 from experiments.schema import AnyModel
 
@@ -51,7 +51,10 @@ class Network(PointConfig):
             "input_bytes": planned.save_all.input_bytes,
             "forward_percent": 100 * planned.forward_seconds / planned.save_all.save_all_seconds,
         }
-        budget = self._budget(planned)
+        try:
+            budget = self._budget(planned)
+        except BudgetError as refused:  # of the policy whose peak was to be the budget
+            return found | {"status": NO_PEAK, "min_bytes": refused.min_bytes}
         began = time.perf_counter()
         try:
             plan = planned.plan(budget, self.policy)
@@ -82,7 +85,7 @@ class Network(PointConfig):
                 first = Budget(bytes=int(part * planned.save_all.peak_bytes))
                 return Budget(bytes=planned.plan(first, policy).peak_bytes)
             case Peak():
-                raise BudgetError("rules see names of graphs; of a network, name a policy")
+                raise ValueError("rules see names of graphs; of a network, name a policy")
             case cap if cap.bytes is not None:
                 return Budget(bytes=cap.bytes)
             case cap:

@@ -27,6 +27,10 @@ _TASK_BYTES = 20_000
 """What the planner takes per task, roughly: measured on graphs of 10,000 tasks."""
 
 
+NO_PEAK = "no peak to compare with"
+"""What is said when the policy that gives the budget has no plan itself."""
+
+
 class Rule(Strict):
     """A policy that keeps what a rule names, blind to graph and budget, as JAX's are.
 
@@ -153,7 +157,10 @@ class Plan(PointConfig):
             The figures; where there is no plan, `status` says whether that was proved.
         """
         began = time.perf_counter()
-        problem = self._problem()
+        try:
+            problem = self._problem()
+        except Infeasible as refused:  # of the policy whose peak was to be the budget
+            return {"status": NO_PEAK, "min_bytes": refused.min_bytes}
         found: Result = {
             "tasks": problem.graph.number_of_nodes(),
             "edges": problem.graph.number_of_edges(),
