@@ -45,10 +45,9 @@ class Store:
         """
         line = (canonical(record) + "\n").encode()
         try:
-            written = os.write(self._file, line)
-            if written == len(line):
+            if os.write(self._file, line) == len(line):
                 os.fsync(self._file)
-                self._size += written
+                self._size += len(line)
                 self.records[record["id"]] = record
                 return
             reason = "the disk is full"
