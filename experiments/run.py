@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,14 +15,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 import ckpt
 from ckpt import Budget, Limits, Plan, Step
 from ckpt.inspect.figure import can_draw
-from experiments.data import SPLIT_SEED, Array, DataError, Examples, digits
+from experiments.data import SPLIT_SEED, Array
 from experiments.folder import check_free, free_name, whole_folder
 from experiments.measurement import Prepared, identical, side_by_side, smallest_feasible
 from experiments.models.registry import MODELS
 from experiments.plots import draw_loss, draw_memory
 from experiments.result import Result, machine, versions
 from experiments.schema import Job, load_job
-from experiments.training import make_training_step
+from experiments.supply import Supply, supply_of
+from experiments.training import late_loss, make_training_step
 from policies.units import format_bytes, format_seconds
 
 Tree = Any
@@ -79,7 +79,7 @@ def run_job(config: Path, out: Path | None = None, console: Console | None = Non
         console: where to show progress and results; by default the terminal.
 
     Returns:
-        0, or 1 when the test accuracy is below the one that the job asks for.
+        0, or 1 when the test accuracy or the last losses are worse than the job asks for.
 
     Raises:
         ConfigError: names the file, line and key of everything that is wrong.
@@ -102,6 +102,10 @@ def run_job(config: Path, out: Path | None = None, console: Console | None = Non
     if wanted is not None and (result.test_accuracy or 0.0) < wanted:
         news.console.print(f"[red]the test accuracy is below {wanted:.1%}, as the job asks for")
         return 1
+    least = job.training.loss
+    if least is not None and not late_loss(result.losses) <= least:
+        news.console.print(f"[red]the loss is above {least}, as the job asks for")
+        return 1
     return 0
 
 
@@ -113,8 +117,12 @@ class _Parts:
     loss: Callable[..., Any]
     params: Tree
     state: Tree
-    batches: Iterator[tuple[Array, ...]]
-    test: Examples | None
+    supply: Supply
+
+    @property
+    def batches(self) -> Iterator[tuple[Array, ...]]:
+        """What is trained on."""
+        return self.supply.batches
 
     def training(self, budget: Budget | None, policy: str) -> Step:
         """The whole training step under a budget."""
@@ -135,21 +143,11 @@ def _limits(job: Job) -> Limits | None:
 def _parts(job: Job) -> _Parts:
     model, config = MODELS[job.model.model], job.model
     params = model.init(config, job.seed)
-    if job.data == "random":
-        if job.training.accuracy is not None:
-            raise JobError("random data have no test split: leave training.accuracy out")
-        batches: Iterator[tuple[Array, ...]] = repeat(model.batch(config, job.seed))
-        test = None
-    else:
-        if model.make_logits is None:
-            raise JobError(f"the model {config.model!r} does not classify images: use data: random")
-        shape = model.inputs(config)[0].shape[1:]
-        train, test = (part.shaped(shape, config.dtype) for part in digits())
-        if config.classes <= train.labels.max():
-            raise DataError(f"classes is {config.classes}; there are ten digits")
-        batches = train.deal(config.batch, job.seed)
+    supply = supply_of(job.data, config, job.seed)
+    if job.training.accuracy is not None and supply.accuracy is None:
+        raise JobError(f"{job.data} data have no test split: leave training.accuracy out")
     state = job.training.optimizer.init(params)
-    return _Parts(job, model.make_loss(config), params, state, batches, test)
+    return _Parts(job, model.make_loss(config), params, state, supply)
 
 
 def _carry_out(job: Job, news: News) -> tuple[Result, Plan]:
@@ -214,9 +212,9 @@ def _carry_out(job: Job, news: News) -> tuple[Result, Plan]:
         gradient_plan = gradient.executable.plan
 
     accuracy = None
-    if parts.test is not None:
+    if parts.supply.accuracy is not None:
         with news.phase("test", "testing"):
-            accuracy = _accuracy(job, trained, parts.test)
+            accuracy = parts.supply.accuracy(trained)
 
     inputs = _nbytes(params) + _nbytes(batch)
     result = Result(
@@ -256,14 +254,6 @@ def _carry_out(job: Job, news: News) -> tuple[Result, Plan]:
     )
     _say(result, console)
     return result, plan
-
-
-def _accuracy(job: Job, params: Tree, test: Examples) -> float:
-    """Fraction of the test split that is recognised; plain NumPy, nothing compiled."""
-    make_logits = MODELS[job.model.model].make_logits
-    assert make_logits is not None
-    logits = make_logits(job.model)(params, test.images)
-    return float(np.mean(np.argmax(logits, axis=-1) == test.labels))
 
 
 def _nbytes(tree: Tree) -> int:

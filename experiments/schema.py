@@ -4,28 +4,18 @@ Every key is checked: an unknown key, a wrong unit or a missing file is an error
 file, the line and the key.
 """
 
-import difflib
 import math
-import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PositiveInt, TypeAdapter, model_validator
 
 import policies
 from experiments.models.registry import MODELS
 from experiments.optimizers import Adam, Optimizer
-from experiments.source import ConfigError, Document, KeyPath, dotted, load
+from experiments.source import load
+from experiments.validation import Strict, validated
 from policies.units import parse_bytes
 
 AnyModel = Annotated[
@@ -36,12 +26,6 @@ AnyModel = Annotated[
 
 Bytes = Annotated[int, BeforeValidator(parse_bytes)]
 """A number of bytes, or text with a unit such as 64MiB."""
-
-
-class Strict(BaseModel):
-    """A mapping with no other keys than these."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BudgetConfig(Strict):
@@ -78,7 +62,7 @@ class BudgetConfig(Strict):
         return policies.Budget(bytes=cap, reserve=self.reserve)
 
 
-def _expanded(given: Any) -> Any:
+def expanded(given: Any) -> Any:
     """`64MiB` and `0.4x` are short for mappings."""
     if isinstance(given, str) and given.strip().lower().endswith("x"):
         return {"fraction": given.strip()[:-1]}
@@ -92,11 +76,17 @@ class Training(Strict):
         steps: number of optimizer steps.
         optimizer: and its settings; it runs inside the step's program and budget.
         accuracy: the job fails when the test accuracy is below this fraction.
+        loss: the job fails when the mean loss of the last tenth of the steps is above this.
     """
 
     steps: PositiveInt
     optimizer: Optimizer = Adam()
     accuracy: float | None = Field(default=None, ge=0, le=1)
+    loss: float | None = Field(default=None, gt=0)
+
+
+Data = Literal["digits", "random", "text", "shapes", "heat"]
+"""What is trained on; `experiments.supply` has them."""
 
 
 class Job(Strict):
@@ -106,7 +96,7 @@ class Job(Strict):
         name: of the run folder, unless one is given.
         question: what the job asks.
         model: its configuration, mostly by `ref:`.
-        data: "digits", or "random": one random batch over and over.
+        data: where batches come from; see `experiments.supply`.
         training: steps and optimizer.
         budget: what a training step may use.
         policy: who decides what to save and what to recompute.
@@ -118,9 +108,9 @@ class Job(Strict):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     question: str = Field(min_length=1)
     model: AnyModel
-    data: Literal["digits", "random"]
+    data: Data
     training: Training
-    budget: Annotated[BudgetConfig, BeforeValidator(_expanded)]
+    budget: Annotated[BudgetConfig, BeforeValidator(expanded)]
     policy: str = "auto"
     work: PositiveInt | None = None
     seed: int = Field(default=0, ge=0)
@@ -133,7 +123,7 @@ def load_job(path: str | Path) -> Job:
     Raises:
         ConfigError: names the file, line and key of everything that is wrong.
     """
-    return _validated(load(path), TypeAdapter(Job))
+    return validated(load(path), TypeAdapter(Job))
 
 
 def load_model(path: str | Path, changes: Mapping[str, Any] | None = None) -> Any:
@@ -151,50 +141,4 @@ def load_model(path: str | Path, changes: Mapping[str, Any] | None = None) -> An
         document = document.at("model")
     if changes and isinstance(document.value, dict):
         document = document.with_values(changes)
-    return _validated(document, TypeAdapter(AnyModel))
-
-
-def _validated(document: Document, adapter: TypeAdapter[Any]) -> Any:
-    try:
-        return adapter.validate_python(document.value)
-    except ValidationError as error:
-        problems = []
-        for found in error.errors():
-            path: KeyPath = found["loc"]
-            at, known = document.position(path)
-            what = found["msg"].removeprefix("Value error, ")
-            if found["type"] == "extra_forbidden":
-                what = f"unknown key{_nearest(adapter, path)}"
-            elif found["type"] == "missing":
-                what = f"the key {path[-1]!r} is missing"
-            elif found["type"].startswith("union_tag"):
-                what = what.replace("Input tag", "the alternative")
-            elif not isinstance(found["input"], dict | list):
-                what = f"{what} (it says {found['input']!r})"
-            problems.append((at, dotted(known), what))
-        raise ConfigError(*problems) from None
-
-
-def _nearest(adapter: TypeAdapter[Any], path: KeyPath) -> str:
-    """The keys that could have been meant."""
-    places = [adapter._type]  # noqa: SLF001  # what it was made for; there is no public name
-    for key in path[:-1]:
-        below = [m.model_fields[key].annotation for m in _models(places) if key in m.model_fields]
-        named = [m for m in _models(places) if _tag(m) == key]
-        places = below or named or places
-    keys = sorted({name for m in _models(places) for name in m.model_fields})
-    near = difflib.get_close_matches(str(path[-1]), keys, 1)
-    return f": did you mean {near[0]!r}?" if near else f"; known keys: {', '.join(keys)}"
-
-
-def _models(annotations: list[Any]) -> Iterator[type[BaseModel]]:
-    for annotation in annotations:
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            yield annotation
-        else:
-            yield from _models(list(typing.get_args(annotation)))
-
-
-def _tag(model: type[BaseModel]) -> Any:
-    field = model.model_fields.get("model") or model.model_fields.get("name")
-    return field.default if field is not None else None
+    return validated(document, TypeAdapter(AnyModel))

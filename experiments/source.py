@@ -53,6 +53,24 @@ class Document:
         below = {path[1:]: at for path, at in self.positions.items() if path[:1] == (key,)}
         return Document(self.value[key], below)
 
+    def with_at(self, path: KeyPath, below: "Document") -> "Document":
+        """The document with other contents at a path of keys; mappings on the way are made.
+
+        Raises:
+            ConfigError: something on the way is no mapping.
+        """
+        value = outer = dict(self.value)
+        positions = {p: at for p, at in self.positions.items() if p[: len(path)] != path}
+        for depth, key in enumerate(path[:-1], 1):
+            inner = outer.get(key, {})
+            if not isinstance(inner, dict):
+                what = f"{dotted(path[:depth])} is not a mapping"
+                raise ConfigError((below.positions[()], dotted(path), what))
+            positions.setdefault(path[:depth], below.positions[()])
+            outer[key] = outer = dict(inner)
+        outer[path[-1]] = below.value
+        return Document(value, positions | {(*path, *p): at for p, at in below.positions.items()})
+
     def with_values(self, changes: Mapping[str, Any]) -> "Document":
         """The document with other values for some keys of its mapping."""
         places = {(key,): self.positions[()] for key in changes}
@@ -81,41 +99,69 @@ def dotted(path: KeyPath) -> str:
     return ".".join(map(str, path))
 
 
+MOST_BYTES, MOST_FILES, MOST_NESTED = 4 << 20, 500, 50
+"""A configuration is written by hand: what is larger is a mistake or an attack."""
+
+
 def load(path: str | Path) -> Document:
     """Read a YAML file and the files that it refers to.
 
     Raises:
-        ConfigError: a file is missing, unreadable or not plain YAML, or refers to itself.
+        ConfigError: a file is missing, unreadable, huge or not plain YAML, or refers to itself.
     """
     path = Path(path)
-    return _load(path, (), Position(path, 1), "")
+    return _load(path, (), Position(path, 1), "", [0])
 
 
-def _load(path: Path, within: tuple[Path, ...], asked: Position, key: str) -> Document:
+def parse(text: str, where: Path) -> Document:
+    """Read YAML that stands in no file, such as a value on the command line.
+
+    Raises:
+        ConfigError: it is not plain YAML.
+    """
+    return _Reader(where, (), [0]).read(text)
+
+
+def _load(
+    path: Path, within: tuple[Path, ...], asked: Position, key: str, count: list[int]
+) -> Document:
     if path.resolve() in within:
         raise ConfigError((asked, key, f"{path} refers to itself"))
+    count[0] += 1
+    if count[0] > MOST_FILES:
+        raise ConfigError((asked, key, f"more than {MOST_FILES} files are referred to"))
     try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError((asked, key, f"{path} is larger than {MOST_BYTES} bytes"))
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError((asked, key, f"there is no file {path}")) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError((asked, key, f"{path} cannot be read: {error}")) from None
-    return _Reader(path, (*within, path.resolve())).read(text)
+    return _Reader(path, (*within, path.resolve()), count).read(text)
 
 
 class _Reader:
     """Turns the nodes of one file into data, and notes where they stand."""
 
-    def __init__(self, file: Path, within: tuple[Path, ...]) -> None:
+    def __init__(self, file: Path, within: tuple[Path, ...], count: list[int]) -> None:
         self.file = file
         self.within = within
+        self.count = count  # of files read so far, shared by all readers of one load
         self.positions: dict[KeyPath, Position] = {}
         self.scalars = yaml.constructor.SafeConstructor()
 
     def read(self, text: str) -> Document:
         try:
-            if any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, yaml.SafeLoader)):
-                self.fail(Position(self.file, 1), (), "aliases (*name) are not read; use ref:")
+            depth = 0
+            for event in yaml.parse(text, yaml.SafeLoader):
+                at = Position(self.file, event.start_mark.line + 1)
+                if isinstance(event, yaml.AliasEvent):
+                    self.fail(at, (), "aliases (*name) are not read; use ref:")
+                depth += isinstance(event, yaml.CollectionStartEvent)
+                depth -= isinstance(event, yaml.CollectionEndEvent)
+                if depth > MOST_NESTED:
+                    self.fail(at, (), "lists or mappings are nested too deeply")
             node = yaml.compose(text, yaml.SafeLoader)
             self.positions[()] = Position(self.file, 1)
             value = None if node is None else self.build(node, ())
@@ -161,7 +207,7 @@ class _Reader:
         ref, at, key = own.pop("ref"), places["ref"], dotted((*path, "ref"))
         if not isinstance(ref, str):
             self.fail(at, (*path, "ref"), f"must be the path of a YAML file, not {ref!r}")
-        other = _load(self.file.parent / ref, self.within, at, key)
+        other = _load(self.file.parent / ref, self.within, at, key, self.count)
         if not isinstance(other.value, dict):
             self.fail(at, (*path, "ref"), f"{ref} does not hold a mapping")
         for below, place in other.positions.items():

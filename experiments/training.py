@@ -1,6 +1,7 @@
 """A training step as one program: gradient and optimizer, under one budget."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import mean
 from typing import Any
 
 import ckpt
@@ -21,3 +22,12 @@ def make_training_step(
         return value, params, state
 
     return training_step
+
+
+def late_loss(losses: Sequence[float]) -> float:
+    """The mean of the last tenth of a loss curve, which no single batch decides.
+
+    >>> late_loss([9.0] * 18 + [1.0, 3.0])
+    2.0
+    """
+    return mean(losses[-max(1, len(losses) // 10) :])

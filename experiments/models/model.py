@@ -79,8 +79,8 @@ class Model(Generic[C]):
         parameters: configuration to a pytree of `Parameter`.
         inputs: configuration to the inputs of the loss after the parameters.
         make_loss: configuration to `loss(params, *inputs) -> scalar`.
-        make_logits: configuration to `logits(params, images) -> [n, classes]`; None for what is
-            not a classifier.
+        make_logits: configuration to `logits(params, images) -> [n, ..., classes]`; None for what
+            does not classify images or their pixels.
     """
 
     config: type[C]

@@ -31,23 +31,25 @@ class Config(ModelConfig):
     batch: PositiveInt = 16
 
 
-def _conv(n_in: int, n_out: int, kernel: int) -> Parameter:
+def kernel_of(n_in: int, n_out: int, kernel: int) -> Parameter:
+    """The kernel of a convolution without a bias."""
     return Parameter((n_out, n_in, kernel, kernel), (2.0 / (n_in * kernel * kernel)) ** 0.5)
 
 
-def _norm(channels: int) -> Tree:
+def norm(channels: int) -> Tree:
+    """Scale and shift of a batch normalisation."""
     return {"scale": Parameter((channels,), mean=1.0), "shift": Parameter((channels,))}
 
 
 def _block(n_in: int, n_out: int) -> Tree:
     block = {
-        "conv1": _conv(n_in, n_out, 3),
-        "norm1": _norm(n_out),
-        "conv2": _conv(n_out, n_out, 3),
-        "norm2": _norm(n_out),
+        "conv1": kernel_of(n_in, n_out, 3),
+        "norm1": norm(n_out),
+        "conv2": kernel_of(n_out, n_out, 3),
+        "norm2": norm(n_out),
     }
     if n_in != n_out:
-        block |= {"conv3": _conv(n_in, n_out, 1), "norm3": _norm(n_out)}
+        block |= {"conv3": kernel_of(n_in, n_out, 1), "norm3": norm(n_out)}
     return block
 
 
@@ -59,8 +61,8 @@ def parameters(config: Config) -> Tree:
         stages.append([_block(n_in if i == 0 else width, width) for i in range(config.blocks)])
         n_in = width
     return {
-        "stem": _conv(config.channels, config.widths[0], 3),
-        "norm": _norm(config.widths[0]),
+        "stem": kernel_of(config.channels, config.widths[0], 3),
+        "norm": norm(config.widths[0]),
         "stages": stages,
         "head": {
             "w": Parameter((n_in, config.classes), n_in**-0.5),

@@ -80,11 +80,11 @@ def upsample(x: Any) -> Any:
     return np.repeat(np.repeat(x, 2, axis=2), 2, axis=3)
 
 
-def make_loss(config: Config) -> Callable[..., Any]:
-    """`loss(params, images, labels)`: mean cross-entropy over all pixels."""
+def make_logits(config: Config) -> Callable[..., Any]:
+    """`logits(params, images)`: of every pixel, classes last."""
     del config  # the parameters say it all
 
-    def loss(params: Tree, images: Any, labels: Any) -> Any:
+    def logits(params: Tree, images: Any) -> Any:
         x, skips = images, []
         for p in params["down"][:-1]:
             x = level(p, x)
@@ -93,13 +93,22 @@ def make_loss(config: Config) -> Callable[..., Any]:
         x = level(params["down"][-1], x)
         for p in params["up"]:
             x = level(p, np.concatenate([upsample(x), skips.pop()], axis=1))
-        logits = convolve(params["head"], x, padding=0)
-        return cross_entropy(np.moveaxis(logits, 1, -1), labels)
+        return np.moveaxis(convolve(params["head"], x, padding=0), 1, -1)
+
+    return logits
+
+
+def make_loss(config: Config) -> Callable[..., Any]:
+    """`loss(params, images, labels)`: mean cross-entropy over all pixels."""
+    logits = make_logits(config)
+
+    def loss(params: Tree, images: Any, labels: Any) -> Any:
+        return cross_entropy(logits(params, images), labels)
 
     return loss
 
 
-MODEL = Model(Config, parameters, inputs, make_loss)
+MODEL = Model(Config, parameters, inputs, make_loss, make_logits)
 loss = make_loss(Config())
 
 

@@ -11,20 +11,27 @@ from jax import lax
 
 import ckpt
 from experiments.models import (
+    bottleneck,
     burgers,
     cross_entropy,
+    fcn8,
     gpt,
     heat,
     lstm,
     mlp,
+    mobilenet,
     resnet,
+    segnet,
     transformer,
     unet,
+    vgg,
     vit,
 )
 from experiments.models.registry import MODELS
 
 TINY = {
+    "bottleneck": bottleneck.Config(size=8, stem=2, widths=[1, 2], blocks=[1, 1], classes=3),
+    "fcn8": fcn8.Config(channels=1, widths=[2, 3, 2], hidden=[3]),
     "gpt": gpt.Config(vocabulary=7, context=4, width=4, layers=1, heads=2, batch=2),
     "gpt-untied-erf": gpt.Config(
         vocabulary=7, context=4, width=4, layers=1, heads=1, batch=2, tied_head=False, gelu="erf"
@@ -40,7 +47,10 @@ TINY = {
     "mlp": mlp.Config(features=5, hidden=[4, 3], classes=3, batch=4),
     "mlp-relu": mlp.Config(features=5, hidden=[4], classes=3, batch=4, activation="relu"),
     "resnet": resnet.Config(size=4, channels=2, widths=[2, 3], blocks=1, classes=3, batch=2),
+    "mobilenet": mobilenet.Config(size=4, channels=2, widths=[2, 3], strides=[2], classes=3),
+    "segnet": segnet.Config(size=4, channels=1, convolutions=[1, 1], widths=[2, 3]),
     "unet": unet.Config(size=4, channels=1, width=2, depth=1, classes=2, batch=2),
+    "vgg": vgg.Config(size=4, channels=1, widths=[2, 3], hidden=[4], classes=3),
     "vit": vit.Config(width=4, hidden=6, layers=1, heads=2, classes=3, batch=2),
 }
 """One of every kind of let that a model can have."""
@@ -59,13 +69,14 @@ def tiny(request):
 def jax_numpy():
     """What stands for `ckpt.numpy` in jax."""
 
-    def conv2d(x, w, *, stride=1, padding=0):
+    def conv2d(x, w, *, stride=1, padding=0, groups=1):
         pads = [(padding, padding)] * 2
-        return lax.conv_general_dilated(x, w, (stride, stride), pads)
+        return lax.conv_general_dilated(x, w, (stride, stride), pads, feature_group_count=groups)
 
-    def max_pool2d(x, window):
-        shape = (1, 1, window, window)
-        return lax.reduce_window(x, -jnp.inf, lax.max, shape, shape, "VALID")
+    def max_pool2d(x, window, *, stride=None, padding=0):
+        shape, steps = (1, 1, window, window), (1, 1, *[stride or window] * 2)
+        pads = [(0, 0)] * 2 + [(padding, padding)] * 2
+        return lax.reduce_window(x, -jnp.inf, lax.max, shape, steps, pads)
 
     return SimpleNamespace(
         conv2d=conv2d,
@@ -76,14 +87,20 @@ def jax_numpy():
     )
 
 
+MODULES = (
+    bottleneck, burgers, cross_entropy, fcn8, gpt, heat, lstm, mlp, mobilenet, resnet, segnet,
+    transformer, unet, vgg, vit,
+)  # fmt: skip
+
+
 @pytest.fixture
 def in_jax(monkeypatch):
     """The models' files with jax.numpy in place of NumPy, and double precision."""
     twin = jax_numpy()
     loops = SimpleNamespace(scan=lax.scan)
-    for module in (burgers, cross_entropy, transformer, gpt, heat, lstm, mlp, resnet, unet, vit):
+    for module in MODULES:
         monkeypatch.setattr(module, "np", jnp)
-        if hasattr(module, "cnp"):
+        if hasattr(module, "cnp"):  # those that take all they need from elsewhere have none
             monkeypatch.setattr(module, "cnp", twin)
         if hasattr(module, "ckpt"):
             monkeypatch.setattr(module, "ckpt", loops)

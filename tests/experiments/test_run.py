@@ -163,7 +163,7 @@ def test_random_data_have_no_accuracy(tmp_path):
         ("batch: 256", "batch: 2000", DataError, "more than the 1437"),
         ("batch: 256", "batch: 256, features: 65", DataError, "8 x 8 = 64 pixels"),
         ("batch: 256", "batch: 256, classes: 9", DataError, "ten digits"),
-        ("model: mlp, hidden: [16, 16, 16], activation: relu", "model: gpt", JobError, "random"),
+        ("model: mlp, hidden: [16, 16, 16], activation: relu", "model: gpt", DataError, "random"),
         ("digits\ntraining:", "random\ntraining:\n  accuracy: 0.5", JobError, "no test split"),
     ],
 )

@@ -43,7 +43,7 @@ def test_an_unknown_path_has_the_position_of_what_encloses_it(tmp_path):
         ("a: 1\nb: 2\na: 3\n", 3, "a: written twice, first in line 1"),
         ("a: 1\nb: !!python/object/apply:os.getcwd []\n", 2, "b: the tag"),
         ("a: !colour red\n", 1, "a: the tag !colour"),
-        ("a: &x [1]\nb: *x\n", 1, "aliases"),
+        ("a: &x [1]\nb: *x\n", 2, "aliases"),
         ("a: 1\n2: b\n", 2, "a key must be text"),
         ("a: 1\nb: {ref: missing.yaml}\n", 2, "b.ref: there is no file"),
         ("a: 1\nb:\n  ref: 3\n", 3, "b.ref: must be the path"),
