@@ -13,6 +13,7 @@ from ckpt.ir.inline import inline, inline_calls
 from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
 from ckpt.simplify.fuse import fuse
+from ckpt.simplify.hoist import hoist
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink
 
@@ -32,11 +33,11 @@ class Joint:
 
 
 def prepared(program: Program) -> Program:
-    """A traced program, ready to be derived: calls flattened, cleaned up.
+    """A traced program, ready to be derived: calls flattened, cleaned up, loops relieved.
 
     Functions with derivative rules of their own stay whole until they have been derived.
     """
-    return simplify(inline_calls(program))
+    return simplify(hoist(simplify(inline_calls(program))))
 
 
 def joint_of(program: Program) -> Joint:

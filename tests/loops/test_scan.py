@@ -207,6 +207,31 @@ def _unread(x):
     return x
 
 
+def test_what_is_the_same_in_every_step_is_computed_once():
+    def loss(k, x):
+        x, _ = ckpt.scan(lambda x, _: (np.sin(x * np.exp(k)) @ np.diag(k), None), x, length=4)
+        return np.sum(x * x)
+
+    k, x = np.array([0.1, 0.2]), np.array([1.0, 2.0])
+    program = ckpt.value_and_grad(loss, argnums=(0, 1), fusion=False).joint_for(k, x).program
+    names = [e.op.name for e in program.eqns]
+    assert names.count("exp") == 1
+    for e in program.eqns:
+        if e.op.name.startswith("scan"):
+            for held, _ in e.op.repeats():
+                assert not any(inner.op.name == "exp" for inner in held.eqns)
+
+    def plain(k, x):
+        for _ in range(4):
+            x = np.sin(x * np.exp(k)) @ np.diag(k)
+        return np.sum(x * x)
+
+    close(
+        ckpt.grad(loss, argnums=(0, 1))(k, x),
+        ckpt.grad(plain, argnums=(0, 1))(k, x),
+    )
+
+
 def test_fori_and_map():
     total = ckpt.compile(lambda x: ckpt.fori_loop(2, 6, lambda i, c: c * x + i, x))(2.0)
     want = 2.0
