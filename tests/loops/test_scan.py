@@ -288,6 +288,33 @@ def test_a_budget_is_kept_and_changes_no_bit():
         ckpt.value_and_grad(loss, argnums=(0, 1), budget=least - 64).plan_for(w, h)
 
 
+def test_a_loop_in_a_loop_shares_the_budget_too():
+    """Both numbers of slots are chosen, and no bit changes."""
+
+    def loss(w, h):
+        def outer(h, _):
+            return ckpt.scan(lambda h, _: (np.tanh(h @ w), None), h, length=20)[0], None
+
+        h, _ = ckpt.scan(outer, h, length=15)
+        return np.sum(h * h)
+
+    args = RANDOM.normal(size=(4, 4)), RANDOM.normal(size=(64, 4))
+    free = ckpt.value_and_grad(loss, argnums=(0, 1))
+    _, want = free(*args)
+    chosen = set()
+    for fraction in (0.6, 0.35, 0.25):
+        step = ckpt.value_and_grad(loss, argnums=(0, 1), budget=f"{fraction}x")
+        assert same_bits(step(*args)[1], want)
+        assert step.plan.peak_bytes <= fraction * free.plan.peak_bytes + 1
+        made = step.executable_for(*args)
+        (op,) = reverses(made)
+        assert made.runs_of(op.back) == 15
+        (inner,) = [e.op for e in op.back.eqns if e.op.name == "scan_reverse"]
+        chosen.add((op.slots, inner.slots))
+    assert len(chosen) == 3
+    assert min(slots for _, slots in chosen) < 20
+
+
 def test_two_loops_share_a_budget():
     def loss(x, big):
         x, _ = ckpt.scan(lambda x, _: (np.sin(x) * 1.1, None), x, length=50)
