@@ -6,8 +6,6 @@ again from an earlier one.
 
 from __future__ import annotations
 
-from math import comb
-
 from policies.errors import InvalidProblem
 
 __all__ = ["forward_steps", "split"]
@@ -38,10 +36,13 @@ def forward_steps(length: int, slots: int) -> int:
         raise InvalidProblem(f"a loop has {length} steps and {slots} slots: at least 0 and 1")
     if length == 0:
         return 0
-    repeats = 0
-    while comb(slots + repeats, slots) < length:
+    if slots == 1:
+        return length * (length - 1) // 2
+    repeats, reach = 0, 1  # so many steps can be run back with each run forward so often
+    while reach < length:
         repeats += 1
-    return repeats * length - comb(slots + repeats, slots + 1)
+        reach = reach * (slots + repeats) // repeats
+    return repeats * length - reach * repeats // (slots + 1)
 
 
 def split(length: int, slots: int) -> int:
