@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from ckpt.api.gradient import compile, grad, value_and_grad  # noqa: A004
     from ckpt.api.loops import fori_loop, map, scan, while_loop  # noqa: A004
     from ckpt.api.pins import recompute, save
-    from ckpt.api.stage import Staged, partial_eval
+    from ckpt.api.residuals import Residuals
+    from ckpt.api.stage import partial_eval
+    from ckpt.api.staged import Staged
     from ckpt.api.step import Step
-    from ckpt.choice import Budget, Choice, Decision, Limits
+    from ckpt.choice import Budget, Choice, Decision, Limits, Link
     from ckpt.codegen.executable import Executable
     from ckpt.cost.device import Device
     from ckpt.errors import (
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         LoopError,
         ParseError,
         PlanError,
+        ResidualError,
         TraceError,
         UnsupportedOpError,
     )
@@ -53,14 +56,17 @@ _HOME = {
     "Executable": "ckpt.codegen.executable",
     "IRTypeError": "ckpt.errors",
     "Limits": "ckpt.choice",
+    "Link": "ckpt.choice",
     "LinearityError": "ckpt.errors",
     "LoopError": "ckpt.errors",
     "ParseError": "ckpt.errors",
     "Plan": "ckpt.plan.plan",
     "PlanError": "ckpt.errors",
     "Program": "ckpt.ir.program",
+    "ResidualError": "ckpt.errors",
+    "Residuals": "ckpt.api.residuals",
     "Spec": "ckpt.frontends.numpy",
-    "Staged": "ckpt.api.stage",
+    "Staged": "ckpt.api.staged",
     "Step": "ckpt.api.step",
     "TraceError": "ckpt.errors",
     "UnsupportedOpError": "ckpt.errors",
@@ -100,11 +106,14 @@ __all__ = [
     "IRTypeError",
     "Limits",
     "LinearityError",
+    "Link",
     "LoopError",
     "ParseError",
     "Plan",
     "PlanError",
     "Program",
+    "ResidualError",
+    "Residuals",
     "Spec",
     "Staged",
     "Step",

@@ -31,13 +31,13 @@ from policies import (
     solve,
 )
 from policies.greedy import smallest_peak
+from policies.kept_report import KeptReport
+from policies.loops.binomial import forward_steps
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
-from policies.treeverse import forward_steps
 from policies.unheard import unheard
 from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
-from policies.worth import ValueWorth, Worth, worth
 
 __all__ = [
     "ALIGNMENT_BYTES",
@@ -46,14 +46,13 @@ __all__ = [
     "Choice",
     "Decision",
     "Infeasible",
+    "KeptReport",
     "Limits",
     "Link",
     "Problem",
     "Progress",
     "Status",
     "Step",
-    "ValueWorth",
-    "Worth",
     "budget_error",
     "choices_of",
     "decide",
@@ -74,7 +73,6 @@ __all__ = [
     "solve",
     "stages_of",
     "unheard",
-    "worth",
 ]
 
 ALIGNMENT_BYTES = 64
@@ -97,7 +95,7 @@ def running_lets(program: Program) -> list[int]:
 
 def fixed_bytes(program: Program) -> int:
     """Bytes of inputs and outputs: alive throughout a step."""
-    return sum(v.type.nbytes for v in (*program.ins, *program.outs))
+    return program.input_bytes + sum(v.type.nbytes for v in program.outs)
 
 
 def padded(nbytes: int) -> int:
@@ -257,12 +255,15 @@ class Calls:
         link: how what crosses is loaded; None if that takes no time.
         loads: "once", to stay, or in "every_call"; None if both stages share one memory.
         at_hand: indices of known inputs that the late stage receives anyway.
+        constants: indices of those that are part of the function: at hand, and not counted among
+            what a call holds.
     """
 
     number: float = 1.0
     link: Link | None = None
     loads: Literal["once", "every_call"] | None = None
     at_hand: frozenset[int] = frozenset()
+    constants: frozenset[int] = frozenset()
 
 
 def stages_of(
@@ -275,7 +276,8 @@ def stages_of(
     """The dataflow graph of a program in two stages: what its known inputs determine, and the rest.
 
     Known inputs are tasks too, `("in", i)`, that take no time and cannot run again: when the
-    late stage needs one, its bytes cross as those of any other value.
+    late stage needs one, its bytes cross as those of any other value.  The late stage has its other
+    arguments, and the buffers of its results, from beginning to end.
     """
     told = calls or Calls()
     stored = storage(program)
@@ -287,9 +289,12 @@ def stages_of(
             late.add(v)
             continue
         owner[v] = ("in", i)
-        value = Value(v, v.type.nbytes, at_hand=i in told.at_hand)
+        nbytes = 0 if i in told.constants else v.type.nbytes
+        value = Value(v, nbytes, at_hand=i in told.at_hand | told.constants)
         graph.add_node(("in", i), seconds=0.0, values=(value,), effects=True)
     pins = pins_of(program, stored)
+    outputs = set(program.outs)
+    reserved = sum(v.type.nbytes for v in late)
     tasks: dict[bool, list[Hashable]] = {False: list(graph), True: []}
     for let, eqn in enumerate(program.eqns):
         is_late = any(x in late for x in eqn.ins)
@@ -297,10 +302,17 @@ def stages_of(
         if not eqn.outs or is_view(eqn, stored):
             continue
         pinned = any(pins[v].kind == "save" for v in eqn.outs if v in pins)
+        results = outputs.intersection(eqn.outs) if is_late else ()
+        reserved += sum(v.type.nbytes for v in results)
+        values = (
+            Value(v, 0, must_live=True) if v in results else Value(v, v.type.nbytes)
+            for v in eqn.outs
+        )
         graph.add_node(
             let,
             seconds=costs.seconds(eqn),
-            values=tuple(Value(v, v.type.nbytes) for v in eqn.outs),
+            values=tuple(values),
+            workspace_bytes=padded(scratch_bytes(eqn, stored)),
             stage="unknown" if is_late else "known",
             effects=eqn.op.effects or pinned,
         )
@@ -313,35 +325,49 @@ def stages_of(
         for maker, named in reads.items():
             graph.add_edge(maker, let, reads=tuple(named))
     order = (*tasks[False], *tasks[True])
-    return Problem(graph, budget, told.link, order, calls=told.number, loads=told.loads)
+    return Problem(graph, budget, told.link, order, reserved, told.number, loads=told.loads)
 
 
 def decide_stages(
     program: Program,
-    unknown: Sequence[bool],
-    costs: CostModel,
-    budget: Budget,
+    problem: Problem,
     *,
-    policy: str = "staging",
-    calls: Calls | None = None,
+    policy: str = "auto",
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Decision:
     """Ask a policy which known values to keep for the late stage.
 
+    Args:
+        program: what the problem was made of, for messages.
+        problem: as `stages_of` gives it.
+        policy: who decides.
+        limits: how hard to search.
+        progress: called while deciding.
+
     Raises:
-        BudgetError: what must cross takes more than the budget.
+        BudgetError: what must cross takes more than the budget, or no call was found within the
+            budget on its peak.
     """
-    problem = stages_of(program, unknown, costs, budget, calls)
     try:
         return solve(problem, policy, limits=limits, progress=progress)
     except Infeasible as error:
         printed = names_of(program)
         crossing = tuple((printed[v], n) for v, n in error.witness if isinstance(v, Var))
-        shown = "\n".join(f"  {format_bytes(n):>12}  {name}" for name, n in crossing)
+        if error.proved:
+            shown = "".join(f"  {format_bytes(n):>12}  {name}\n" for name, n in crossing)
+            said = (
+                f"the values that must cross take {format_bytes(error.lower_bound_bytes)}:\n{shown}"
+                "Raise the budget, or let the late stage receive them as arguments (at_hand)."
+            )
+        else:
+            least = error.min_bytes and f"; {format_bytes(error.min_bytes)} would do"
+            said = (
+                f"no way was found to run the late stage in {format_bytes(error.budget_bytes)}"
+                f"{least or ''}. That is no proof. Raise the budget."
+            )
         raise BudgetError(
-            f"the values that must cross take {format_bytes(error.lower_bound_bytes)}:\n{shown}\n"
-            "Raise the budget, or let the late stage receive them as arguments.",
+            said,
             min_bytes=error.min_bytes,
             lower_bound_bytes=error.lower_bound_bytes,
             witness=crossing,
@@ -385,7 +411,7 @@ def budget_error(program: Program, error: Infeasible, least: Decision | None = N
             return f"{kind} of {eqn.op.name}{where}"
         return f"{printed[eqn.outs[value[1]]]}: {eqn.op.name}{where}"
 
-    inputs = sum(v.type.nbytes for v in program.ins)
+    inputs = program.input_bytes
     outputs = sum(v.type.nbytes for v in program.outs)
     # What policies sees as one reserved block are the inputs and outputs.
     witness = [(said(v), n) for v, n in error.witness if v != ("reserved",)]

@@ -63,5 +63,9 @@ class PlanError(CkptError, AssertionError):
     """A plan failed verification: it is damaged, foreign, or our bug."""
 
 
+class ResidualError(CkptError, ValueError):
+    """Residuals are damaged, or are not those of this late program."""
+
+
 class CodegenError(CkptError, RuntimeError):
     """A kernel could not be compiled; the message carries its source."""

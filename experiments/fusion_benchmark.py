@@ -21,7 +21,7 @@ from rich.table import Table
 
 import ckpt
 from ckpt import Budget, Limits, Step
-from ckpt.cli.files import write_text
+from ckpt.files import write_text
 from ckpt.ir.program import Program
 from ckpt.simplify.fuse import fuse
 from experiments.measurement import Prepared, identical, smallest_feasible

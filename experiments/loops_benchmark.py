@@ -29,10 +29,10 @@ import ckpt
 from ckpt.api.loop_budget import loops_of, with_slots
 from ckpt.api.step import Step
 from ckpt.choice import running_lets
-from ckpt.cli.files import write_text
 from ckpt.codegen.executable import Executable
 from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
+from ckpt.files import write_text
 from ckpt.ir.program import Program
 from ckpt.ops.loop_reverse import ScanReverse
 from ckpt.plan.nested import placed

@@ -22,7 +22,7 @@ from rich.table import Table
 
 import ckpt
 from ckpt import Budget, BudgetError, Limits, Step
-from ckpt.cli.files import write_text
+from ckpt.files import write_text
 from experiments.measurement import Prepared, identical, side_by_side, smallest_feasible
 from experiments.models.registry import MODELS
 from experiments.result import machine, versions

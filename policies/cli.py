@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import math
 import os
 import sys
 import time
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from policies.budget import LARGEST_BYTES, Budget
 from policies.errors import Infeasible, InvalidProblem, PolicyError
+from policies.kept_report import KeptReport
 from policies.policy import Limits, Progress, Step
 from policies.problem import Link
 from policies.serialize import decision_to_json, read_problem, schedule_to_json
@@ -111,11 +111,13 @@ def solve(
         Console(stderr=True).print("interrupted before a plan was found")
         return INTERRUPTED
     if json:
-        _print(figures(decision) if decision.kept is None else kept_figures(decision, problem))
+        more = {} if decision.kept is None else KeptReport.of(problem, decision).figures()
+        _print({**figures(decision), **more})
     else:
         Console().print(_table(decision, problem))
         if decision.kept is not None:
-            _print_kept(decision, problem)
+            report = str(KeptReport.of(problem, decision))
+            Console().print(report, markup=False, highlight=False)
     return 0
 
 
@@ -225,92 +227,6 @@ def figures(found: Decision | Infeasible) -> dict[str, object]:
         "seconds": found.seconds,
         "baseline_seconds": found.baseline_seconds,
     }
-
-
-def kept_figures(decision: Decision, problem: Problem) -> dict[str, object]:
-    """Give the figures that ``--json`` prints of a plan for two stages.
-
-    >>> import networkx as nx
-    >>> from policies.problem import Problem
-    >>> graph = nx.DiGraph()
-    >>> graph.add_node("a", seconds=3, bytes=8)
-    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
-    >>> graph.add_edge("a", "b")
-    >>> problem = Problem(graph, calls=5, loads="once")
-    >>> kept_figures(solve_problem(problem), problem)["kept"][0]["saves_seconds_per_call"]
-    3.0
-    """
-    from policies.keeping import keeping
-    from policies.worth import worth
-
-    assert decision.kept is not None
-    bill, told = keeping(problem, decision.kept), worth(problem, decision)
-    return {
-        **figures(decision),
-        "calls": problem.calls,
-        "rest_bytes": bill.rest_bytes,
-        "resident_bytes": bill.resident_bytes,
-        "seconds_per_call": bill.late_seconds + bill.load_call_seconds,
-        "kept": [
-            {
-                "values": [str(value) for value in one.values],
-                "bytes": one.bytes,
-                "choice": one.kept.value,
-                "saves_seconds_per_call": _finite(one.saves_seconds),
-                "break_even_calls": _finite(one.break_even_calls),
-            }
-            for one in told.values
-            if one.kept is not None
-        ],
-        "next_bytes": told.next.bytes,
-        "next_saves_seconds": [told.next.least_seconds, told.next.most_seconds],
-        "curve": [list(corner) for corner in told.curve],
-    }
-
-
-def _finite(number: float) -> float | None:
-    """JSON has no infinity: None stands for it."""
-    return number if math.isfinite(number) else None
-
-
-def _print_kept(decision: Decision, problem: Problem, most: int = 20) -> None:
-    """Print what is kept and why, what more bytes buy, and the curve."""
-    from policies.keeping import keeping
-    from policies.worth import worth
-
-    assert decision.kept is not None
-    bill, told = keeping(problem, decision.kept), worth(problem, decision)
-    call = format_seconds(bill.late_seconds + bill.load_call_seconds)
-    sizes = f"{format_bytes(bill.rest_bytes)}, {format_bytes(bill.resident_bytes)} of it resident"
-    kept = sum(one.kept is not None for one in told.values)
-    table = Table(
-        title=f"{kept} of {len(told.values)} that could be kept are: {sizes}; {call} per call"
-    )
-    for name in ("value", "bytes", "", "saves per call", "pays from calls"):
-        table.add_column(name, justify="right" if name in ("bytes", "saves per call") else "left")
-    for one in told.values[:most]:
-        choice = "not kept" if one.kept is None else one.kept.value
-        saves, pays = one.saves_seconds, one.break_even_calls
-        table.add_row(
-            " + ".join(map(str, one.values)),
-            format_bytes(one.bytes),
-            choice,
-            "must be kept" if math.isinf(saves) else format_seconds(saves),
-            "never" if math.isinf(pays) else f"{pays:.4g}",
-        )
-    if len(told.values) > most:
-        table.add_row(f"and {len(told.values) - most} more", "", "", "", "")
-    console = Console()
-    console.print(table)
-    console.print(str(told).splitlines()[-1], markup=False, highlight=False)
-    curve = Table(title="seconds of all calls against bytes kept")
-    for name in ("bytes", "seconds", ""):
-        curve.add_column(name, justify="left" if not name else "right")
-    top = max((seconds for _, seconds in told.curve), default=0.0) or 1.0
-    for size, seconds in told.curve[:: max(1, len(told.curve) // 12)]:
-        bar = "█" * round(30 * seconds / top)
-        curve.add_row(format_bytes(size), format_seconds(seconds), bar)
-    console.print(curve)
 
 
 def _apart(

@@ -16,13 +16,12 @@ Combinatorial Problems" (1976).  Lines that meet give the next price: M. Eisner 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from ortools.graph.python import max_flow
 
-from policies.keeping import TwoStages, walk
+from policies.keeping import TwoStages, walked
+from policies.minimum_cut import minimum_cut
 
 __all__ = ["ClosureCut", "Corner", "hull"]
 
@@ -66,14 +65,9 @@ class ClosureCut:
         stages: the problem.
         calls: how often the unknown stage runs.
 
-    >>> import networkx as nx
+    >>> from policies.generate import two_tasks
     >>> from policies.keeping import two_stages
-    >>> from policies.problem import Problem
-    >>> graph = nx.DiGraph()
-    >>> graph.add_node("a", seconds=3, bytes=8)
-    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
-    >>> graph.add_edge("a", "b")
-    >>> cut = ClosureCut(two_stages(Problem(graph)), calls=2)
+    >>> cut = ClosureCut(two_stages(two_tasks()), calls=2)
     >>> cut.solve(0.5).seconds, cut.solve(1.0).seconds
     (0.0, 6.0)
     """
@@ -170,19 +164,13 @@ class ClosureCut:
         stages = self.stages
         compact = stages.compact
         needs, _, reads = self._fixed
-        flow = max_flow.SimpleMaxFlow()
-        network: Any = flow  # its stubs ask for scalars where arrays are meant
         capacity = np.concatenate([needs, hold, work, reads])
-        network.add_arcs_with_capacity(self._tail, self._head, capacity)
-        status = flow.solve(self._sink - 1, self._sink)
-        if status != flow.OPTIMAL:
-            raise ArithmeticError(f"max-flow failed: {status}")
-        inside = np.zeros(self._sink + 1, np.bool_)
-        inside[flow.get_source_side_min_cut()] = True
+        ends = self._sink - 1, self._sink
+        inside, flow = minimum_cut(self._tail, self._head, capacity, *ends)
         count = len(stages.items)
         again = inside[count : count + compact.n]
         kept = inside[:count] & ~again[compact.value_task] & ~stages.free
-        return kept, flow.optimal_flow()
+        return kept, flow
 
     def corner(
         self, kept: NDArray[np.bool_], stays: NDArray[np.bool_], bound: float = 0.0
@@ -227,21 +215,7 @@ class ClosureCut:
 
     def _walk(self, kept: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_], NDArray[np.bool_]]:
         """What cannot be made (or -1), which tasks run again, and which items are read."""
-        stages = self.stages
-        compact = stages.compact
-        again = np.zeros(compact.n, np.bool_)
-        used = np.zeros(len(kept), np.bool_)
-        wrong = walk(
-            compact.value_task,
-            compact.rerun,
-            compact.read_start,
-            compact.reads,
-            stages.need,
-            kept | stages.free,
-            again,
-            used,
-        )
-        return wrong, again, used
+        return walked(self.stages, kept | self.stages.free)
 
     def tied(self, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Give a kept set with the rest of every group that it touches."""
@@ -263,14 +237,9 @@ def hull(cut: ClosureCut, most: int = 64) -> tuple[Corner, ...]:
     Complexity:
         At most ``most`` maximum flows.
 
-    >>> import networkx as nx
+    >>> from policies.generate import two_tasks
     >>> from policies.keeping import two_stages
-    >>> from policies.problem import Problem
-    >>> graph = nx.DiGraph()
-    >>> graph.add_node("a", seconds=3, bytes=8)
-    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
-    >>> graph.add_edge("a", "b")
-    >>> [(c.rest_bytes, c.seconds) for c in hull(ClosureCut(two_stages(Problem(graph)), 2))]
+    >>> [(c.rest_bytes, c.seconds) for c in hull(ClosureCut(two_stages(two_tasks()), 2))]
     [(0, 6.0), (8, 0.0)]
     """
     right = cut.solve()

@@ -14,7 +14,16 @@ import networkx as nx
 
 from policies.problem import Choice, Problem, Value
 
-__all__ = ["chain", "layered", "random_problem", "skips", "stream", "there_and_back", "tree"]
+__all__ = [
+    "chain",
+    "layered",
+    "random_problem",
+    "skips",
+    "stream",
+    "there_and_back",
+    "tree",
+    "two_tasks",
+]
 
 
 def there_and_back(graph: nx.DiGraph[Any]) -> Problem:
@@ -212,3 +221,19 @@ def random_problem(
             reads = graph.edges[sources[-1], task]["reads"]
             graph.nodes[task]["overwrites"] = reads[:1]
     return Problem(graph, first_order=tuple(range(n)) if fixed else None)
+
+
+def two_tasks(**terms: Any) -> Problem:
+    """Give the smallest problem in two stages: ``a``, of 3 s and 8 B, and ``b``, which reads it.
+
+    Args:
+        terms: of the problem, such as ``calls`` and ``loads``.
+
+    >>> two_tasks(calls=5.0).values("a")[0].bytes
+    8
+    """
+    graph: Any = nx.DiGraph()
+    graph.add_node("a", seconds=3, bytes=8)
+    graph.add_node("b", seconds=1, bytes=1, stage="unknown")
+    graph.add_edge("a", "b")
+    return Problem(graph, **terms)

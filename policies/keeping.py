@@ -23,7 +23,7 @@ from policies.compact import Compact, compact_of, value_names
 from policies.errors import InvalidDecision, InvalidProblem
 from policies.problem import Choice, Problem
 
-__all__ = ["Keeping", "TwoStages", "crossing", "keeping", "two_stages", "walk"]
+__all__ = ["Keeping", "TwoStages", "crossing", "keeping", "two_stages", "walked"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class Keeping:
 
 
 @njit(cache=True)
-def walk(  # noqa: PLR0917 (the arrays are those of Compact)
+def _walk(  # noqa: PLR0917 (the arrays are those of Compact)
     value_task: NDArray[np.int64],
     rerun: NDArray[np.bool_],
     read_start: NDArray[np.int64],
@@ -205,9 +205,7 @@ def keeping(problem: Problem, kept: Mapping[Hashable, Choice]) -> Keeping:
             resident += int(stages.resident_bytes[item])
         else:
             per_call += float(stages.offload_seconds[item])
-    again = np.zeros(compact.n, np.bool_)
-    used = np.zeros(len(stages.items), np.bool_)
-    wrong = _walk(stages, there, again, used)
+    wrong, again, used = walked(stages, there)
     if wrong >= 0:
         value = stages.items[wrong][0]
         task = compact.tasks[compact.value_task[wrong]]
@@ -227,14 +225,28 @@ def keeping(problem: Problem, kept: Mapping[Hashable, Choice]) -> Keeping:
     )
 
 
-def _walk(
-    stages: TwoStages,
-    there: NDArray[np.bool_],
-    again: NDArray[np.bool_],
-    used: NDArray[np.bool_],
-) -> int:
+def walked(
+    stages: TwoStages, there: NDArray[np.bool_]
+) -> tuple[int, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Find what runs again when only some items are there.
+
+    Args:
+        stages: the problem.
+        there: per item, whether it is kept or at hand.
+
+    Returns:
+        An item that is missing and that nothing can make again, or -1; per task, whether it runs
+        again; per item, whether it is read in the unknown stage.
+
+    >>> from policies.generate import two_tasks
+    >>> wrong, again, used = walked(two_stages(two_tasks()), np.zeros(2, np.bool_))
+    >>> wrong, again.tolist(), used.tolist()
+    (-1, [True, False], [True, False])
+    """
     compact = stages.compact
-    return walk(
+    again = np.zeros(compact.n, np.bool_)
+    used = np.zeros(len(stages.items), np.bool_)
+    wrong = _walk(
         compact.value_task,
         compact.rerun,
         compact.read_start,
@@ -244,6 +256,7 @@ def _walk(
         again,
         used,
     )
+    return wrong, again, used
 
 
 def crossing(problem: Problem, order: Sequence[Hashable]) -> dict[Hashable, Choice]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ortools.sat.python import cp_model
 
 from policies.closure_cut import LARGEST_SCALE, ClosureCut, Corner
-from policies.keeping import walk
+from policies.keeping import walked
 
 __all__ = ["Answer", "best_kept"]
 
@@ -207,17 +207,6 @@ def _relevant(cut: ClosureCut) -> tuple[NDArray[np.bool_], list[int]]:
     """Items and tasks that matter when nothing is kept, with the rest of the items' groups."""
     stages = cut.stages
     compact = stages.compact
-    again = np.zeros(compact.n, np.bool_)
-    used = np.zeros(len(stages.items), np.bool_)
     there = stages.free | ~compact.rerun[compact.value_task]
-    walk(
-        compact.value_task,
-        compact.rerun,
-        compact.read_start,
-        compact.reads,
-        stages.need,
-        there,
-        again,
-        used,
-    )
+    _, again, used = walked(stages, there)
     return cut.tied(used & ~stages.free), np.flatnonzero(again).tolist()

@@ -41,14 +41,9 @@ class Dual:
 def fits(corner: Corner, rest: int | None, resident: int | None) -> bool:
     """Tell if a kept set is complete and within the caps.
 
-    >>> import networkx as nx
+    >>> from policies.generate import two_tasks
     >>> from policies.keeping import two_stages
-    >>> from policies.problem import Problem
-    >>> graph = nx.DiGraph()
-    >>> graph.add_node("a", seconds=3, bytes=8)
-    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
-    >>> graph.add_edge("a", "b")
-    >>> kept = ClosureCut(two_stages(Problem(graph)), 2).solve()
+    >>> kept = ClosureCut(two_stages(two_tasks()), 2).solve()
     >>> fits(kept, 8, None), fits(kept, 8, 7)
     (True, False)
     """
@@ -71,14 +66,9 @@ def dual(cut: ClosureCut, rest: int | None, resident: int | None, rounds: int = 
     Complexity:
         A few dozen maximum flows.
 
-    >>> import networkx as nx
+    >>> from policies.generate import two_tasks
     >>> from policies.keeping import two_stages
-    >>> from policies.problem import Problem
-    >>> graph = nx.DiGraph()
-    >>> graph.add_node("a", seconds=3, bytes=8)
-    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
-    >>> graph.add_edge("a", "b")
-    >>> found = dual(ClosureCut(two_stages(Problem(graph)), 2), 4, None)
+    >>> found = dual(ClosureCut(two_stages(two_tasks()), 2), 4, None)
     >>> round(found.bound_seconds, 6), round(found.rest_price, 6)
     (3.0, 0.75)
     """
@@ -163,14 +153,9 @@ def fill(cut: ClosureCut, corner: Corner, rest: int | None, resident: int | None
         rest: cap on the bytes of all kept items, or None.
         resident: cap on the bytes of those that stay resident, or None.
 
-    >>> import networkx as nx
+    >>> from policies.generate import two_tasks
     >>> from policies.keeping import two_stages
-    >>> from policies.problem import Problem
-    >>> graph = nx.DiGraph()
-    >>> graph.add_node("a", seconds=3, bytes=8)
-    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
-    >>> graph.add_edge("a", "b")
-    >>> cut = ClosureCut(two_stages(Problem(graph)), 2)
+    >>> cut = ClosureCut(two_stages(two_tasks()), 2)
     >>> fill(cut, cut.solve(9.0), 8, None).rest_bytes
     8
     """

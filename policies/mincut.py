@@ -18,10 +18,11 @@ piecewise linear concave function: Werner Dinkelbach, "On Nonlinear Fractional P
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from ortools.graph.python import max_flow
+
+from policies.minimum_cut import minimum_cut
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -118,23 +119,17 @@ class TwoNodeCut:
         capacity = np.concatenate(
             [np.where(need, _INFINITE, 0), hold, self._seconds, self._infinite]
         )
-        flow = max_flow.SimpleMaxFlow()
-        network: Any = flow  # its stubs ask for scalars where arrays are meant
-        network.add_arcs_with_capacity(self._tail, self._head, capacity)
-        status = flow.solve(values + problem.n, values + problem.n + 1)
-        if status != flow.OPTIMAL:
-            raise ArithmeticError(f"max-flow failed: {status}")
-        inside = np.zeros(values + problem.n + 2, np.bool_)
-        inside[flow.get_source_side_min_cut()] = True
+        ends = values + problem.n, values + problem.n + 1
+        inside, flow = minimum_cut(self._tail, self._head, capacity, *ends)
         again = inside[values : values + problem.n]
         held = inside[:values] & ~again[problem.value_task]
         return Cut(
             seconds=float(problem.seconds[again].sum()),
             held_bytes=float(weight[held].sum()),
-            value=flow.optimal_flow() / self._scale,
+            value=flow / self._scale,
             again=again,
             held=held,
-            infeasible=flow.optimal_flow() >= _INFINITE,
+            infeasible=flow >= _INFINITE,
         )
 
 

@@ -254,13 +254,9 @@ def within_peak(
     Raises:
         Infeasible: none was found, which is no proof.
 
-    >>> import networkx as nx
+    >>> from policies.generate import two_tasks
     >>> from policies.solve import solve
-    >>> graph = nx.DiGraph()
-    >>> graph.add_node("a", seconds=3, bytes=8)
-    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
-    >>> graph.add_edge("a", "b")
-    >>> problem = Problem(graph, calls=2, loads="once")
+    >>> problem = two_tasks(calls=2, loads="once")
     >>> cut = ClosureCut(two_stages(problem), 2)
     >>> within_peak(problem, cut, solve(problem), 9, Limits()).peak_bytes
     9
@@ -299,12 +295,8 @@ def within_peak(
 def kept_of(stages: TwoStages, corner: Corner) -> dict[Hashable, Choice]:
     """Give the values of a kept set by name.
 
-    >>> import networkx as nx
-    >>> graph = nx.DiGraph()
-    >>> graph.add_node("a", seconds=3, bytes=8)
-    >>> graph.add_node("b", seconds=1, bytes=1, stage="unknown")
-    >>> graph.add_edge("a", "b")
-    >>> stages = two_stages(Problem(graph))
+    >>> from policies.generate import two_tasks
+    >>> stages = two_stages(two_tasks())
     >>> kept_of(stages, ClosureCut(stages, 1).solve())
     {'a': <Choice.SAVE: 'save'>}
     """

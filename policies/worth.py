@@ -122,15 +122,11 @@ def worth(problem: Problem, decision: Decision, *, next_bytes: int = NEXT_BYTES)
     Raises:
         InvalidDecision: the plan does not say what is kept.
 
-    >>> import networkx as nx
+    >>> from policies.generate import two_tasks
     >>> from policies.solve import solve
-    >>> graph = nx.DiGraph()
-    >>> graph.add_node("factor", seconds=9, bytes=80)
-    >>> graph.add_node("answer", seconds=1, bytes=1, stage="unknown")
-    >>> graph.add_edge("factor", "answer")
-    >>> problem = Problem(graph, calls=10, loads="once")
+    >>> problem = two_tasks(calls=10, loads="once")
     >>> print(worth(problem, solve(problem)))
-    factor: 80 B, kept: saves 9.00 s per call, pays from 1 calls on
+    a: 8 B, kept: saves 3.00 s per call, pays from 1 calls on
     the next 10 MB would save 0.0 us in all calls
     """
     if decision.kept is None:

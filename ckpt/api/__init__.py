@@ -4,6 +4,9 @@
     step          Step: traced, planned and compiled once per signature
     derivatives   jvp, linearize, vjp
     stage         partial_eval: early and late programs under a budget
+                  (`priced` is what the policy sees, `split` makes the halves, `half` runs them on
+                  some of the arguments, which are a `part`; `staged` is what the user gets,
+                  `residuals` what crosses, `tensors_file` how it rests on disk)
     custom        custom_jvp, custom_vjp
     pins          save, recompute
     derive        from a program to its derivative programs: the three passes, put together

@@ -29,8 +29,9 @@ def with_nested(program: Program, *, fusion: bool = True) -> Program:
             eqns.append(eqn)
             continue
         op = eqn.op.with_programs(lambda p: _ready(p, fusion=fusion))
-        needed = max((placed(p).arena_bytes for p, _ in op.repeats()), default=0)
-        op = replace(op, arena_bytes=needed)  # pyright: ignore[reportArgumentType]
+        if repeated := op.repeats():
+            needed = max(placed(p).arena_bytes for p, _ in repeated)
+            op = replace(op, arena_bytes=needed)  # pyright: ignore[reportArgumentType]
         ins = [_compact(x, stored, eqns) for x in eqn.ins]
         eqns.append(Eqn(eqn.outs, op, tuple(ins), eqn.source))
     return Program(program.name, program.ins, tuple(eqns), program.outs)

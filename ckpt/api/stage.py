@@ -4,230 +4,293 @@ It is the pass that unzips derivatives, under its own name: the known arguments 
 the primals.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 
-from ckpt.ad.unzip import partial_eval as split
-from ckpt.api.derivatives import chooser
 from ckpt.api.derive import prepared
-from ckpt.api.evaluate import evaluate, fresh
-from ckpt.api.signature import arrays_of, positions
-from ckpt.api.step import result_of
-from ckpt.choice import Budget, Decision, decide_stages, format_bytes, format_seconds
+from ckpt.api.half import Early, Half, Late
+from ckpt.api.part import Part, Place, argument_of
+from ckpt.api.priced import priced
+from ckpt.api.residuals import Residual
+from ckpt.api.signature import positions
+from ckpt.api.split import halves_of, labels_of, named
+from ckpt.api.staged import Staged
+from ckpt.api.step import Options
+from ckpt.choice import (
+    Budget,
+    Calls,
+    Choice,
+    Limits,
+    Link,
+    Progress,
+    decide_stages,
+    stages_of,
+)
 from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
-from ckpt.errors import ArgumentError
-from ckpt.frontends.numpy import Traced, has_tracer, take_apart, trace
-from ckpt.ir.program import Halves, Program, SourceLine
+from ckpt.errors import ArgumentError, BudgetError
+from ckpt.frontends.numpy import Traced, has_tracer, trace
+from ckpt.ir.program import Halves, Program
+from ckpt.ir.types import Space
+from ckpt.parts import parted
+from ckpt.plan.plan import fingerprint
+
+Loads = Literal["once", "every_call"]
 
 
 @dataclass(frozen=True, slots=True)
-class Residual:
-    """A value that crosses from the early to the late program."""
-
-    name: str
-    nbytes: int
-    source: SourceLine | None
-
-
-@dataclass(frozen=True)
-class Staged:
-    """A function split in two: `early` runs once, `late` once per call.
+class Terms:
+    """What a split is asked for.
 
     Attributes:
-        early: `known -> known results ++ residuals`.
-        late: `residuals ++ unknown -> other results`.
-        residuals: what crosses, with the source line that made it.
-        decision: the policy's, with its certified bound.
-        report: in words.
+        known: names or positions of the arguments that are known early.
+        at_hand: those of them that the late program receives anyway.
+        calls: how often it runs per run of the early one.
+        budget: caps on bytes at rest, resident, and at the peak of a call.
+        load: how residuals are loaded; None if that takes no time.
+        loads: whether they are loaded once and stay, or in every call.
+        options: policy, device and effort; their budget plays no part.
+        rows: whether known and unknown rows of one array are kept apart.
     """
 
-    halves: Halves
-    decision: Decision
-    traced: Traced
-    known: tuple[bool, ...]
-
-    @property
-    def early(self) -> Program:
-        """The program that runs once."""
-        return self.halves.early
-
-    @property
-    def late(self) -> Program:
-        """The program that runs per call."""
-        return self.halves.late
-
-    @property
-    def residuals(self) -> tuple[Residual, ...]:
-        """What crosses, in order."""
-        sources = {v: eqn.source for eqn in self.early.eqns for v in eqn.outs}
-        return tuple(Residual(v.name, v.type.nbytes, sources.get(v)) for v in self.halves.residuals)
-
-    @property
-    def residual_bytes(self) -> int:
-        """Bytes that cross."""
-        return self.halves.residual_bytes
-
-    @property
-    def report(self) -> str:
-        """What is kept, what a call costs, and how far from the best that may be."""
-        early, late = len(self.early.eqns), len(self.late.eqns)
-        seconds, bound = self.decision.seconds, self.decision.bound_seconds
-        predicted = f"predicted {format_seconds(seconds)}, at least {format_seconds(bound)}"
-        lines = [
-            f"{early} lets early, {late} per call; {format_bytes(self.residual_bytes)} cross",
-            f"{predicted} within the budget ({self.decision.status.value})",
-        ]
-        lines += [
-            f"  {format_bytes(r.nbytes):>12}  {r.name}" + (f"  ({r.source})" if r.source else "")
-            for r in self.residuals
-        ]
-        return "\n".join(lines)
-
-    def bind(self, *args: Any, **kwargs: Any) -> Callable[..., Any]:
-        """Run the early program once, on the known arguments alone.
-
-        Returns:
-            A function of the unknown arguments (positional, in the order of `f`, or by name).
-
-        >>> import numpy as np
-        >>> f = lambda a, x: np.sum(np.exp(a)) * x
-        >>> late = partial_eval(f, known=("a",))(np.zeros(3), np.float64(0)).bind(np.zeros(3))
-        >>> float(late(np.float64(2.0)))
-        6.0
-        """
-        known = self._leaves(args, kwargs, wanted=True)
-        known += map(np.asarray, self.traced.constants)
-        results = evaluate(self.early, known)
-        n_early = len(self.halves.early_outs)
-        early_outs = dict(zip(self.halves.early_outs, results[:n_early], strict=True))
-        residuals = list(results[n_early:])
-
-        def late(*args: Any, **kwargs: Any) -> Any:
-            unknown = self._leaves(args, kwargs, wanted=False)
-            found = iter(evaluate(self.late, [*residuals, *unknown]))
-            n_outs = len(self.traced.program.outs)
-            leaves = [
-                fresh(early_outs[i]) if i in early_outs else next(found) for i in range(n_outs)
-            ]
-            return result_of(self.traced, leaves)
-
-        return late
-
-    def _leaves(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, wanted: bool) -> list[Any]:
-        """Leaves of the known (or unknown) arguments of a call, checked against the trace."""
-        traced = self.traced.arguments
-        inside = [k == wanted for k in self.known]
-        where = positions(traced)
-        mine = [p for p, i in zip(where, inside, strict=True) if i]
-        slots = list(dict.fromkeys(p for p in mine if isinstance(p, int)))
-        kind = "known" if wanted else "unknown"
-        if len(args) > len(slots):
-            raise ArgumentError(f"{len(args)} arguments given; there are {len(slots)} {kind} ones")
-        for name in kwargs:
-            if name not in mine:
-                said = ", ".join(p for p in dict.fromkeys(mine) if isinstance(p, str)) or "none"
-                raise ArgumentError(f"{name!r} is no {kind} argument passed by name; there: {said}")
-        given = dict(zip(slots, args, strict=False)) | kwargs
-        was_args, was_kwargs = traced.with_values(traced.values)
-        leaves: dict[int | str, list[Any]] = {}
-        for p, tree in given.items():
-            flat = take_apart(_identity, (tree,))
-            was = was_args[p] if isinstance(p, int) else was_kwargs[p]
-            like = take_apart(_identity, (was,)).treedef
-            if flat.treedef != like:
-                raise ArgumentError(
-                    f"argument {p} is {flat.treedef}; it was traced as {like}, both in a call"
-                )
-            leaves[p] = (
-                arrays_of(flat) if not any(map(has_tracer, flat.values)) else list(flat.values)
-            )
-        found: list[Any] = []
-        for p, t, path, i in zip(where, traced.types, traced.paths, inside, strict=True):
-            if not i:
-                continue
-            if not leaves.get(p):
-                raise ArgumentError(f"{path} is missing")
-            leaf = leaves[p].pop(0)
-            if tuple(np.shape(leaf)) != t.shape:
-                raise ArgumentError(f"{path} has shape {np.shape(leaf)}, not {t.shape}")
-            found.append(leaf)
-        return found
+    known: Sequence[Place]
+    at_hand: Sequence[Place]
+    calls: float
+    budget: Budget
+    load: Link | None
+    loads: Loads
+    options: Options
+    rows: bool = True
 
 
 def partial_eval(
     f: Callable[..., Any],
     known: str | int | Sequence[str | int],
     *,
+    like: Sequence[Any] | Mapping[str, Any],
+    calls: float = 1.0,
     budget: Budget | int | str | None = None,
-    policy: str = "staging",
+    load: Link | None = None,
+    loads: Loads = "once",
+    at_hand: str | int | Sequence[str | int] = (),
+    rows: bool = True,
+    policy: str = "auto",
     device: Device | None = None,
-) -> Callable[..., Staged]:
+    limits: Limits | None = None,
+    progress: Progress | None = None,
+) -> Staged:
     """Split a function into what its known arguments determine and what must wait.
+
+    Both programs run as compiled kernels. Whatever is kept, the results have the same bits: a let
+    is the same kernel in either program. No array ever becomes code; neither program has more lets
+    than the function, but for what `rows` tells apart.
 
     Args:
         f: written in NumPy.
-        known: names or positions of the arguments that are known early.
-        budget: on the bytes that cross ("10MiB", or `Budget(rest=...)`); None keeps whatever
-            makes the late program cheapest.
-        policy: who chooses what to keep; "staging" is exact.
+        known: names or positions of the arguments that are known early; arguments are pytrees.
+        like: arguments to trace with, as a tuple or by name: arrays or `Spec`s, whose values are
+            not looked at.
+        calls: how often the late program runs per run of the early one; may be expected.
+        budget: `Budget(rest=..., resident=..., peak=...)`: on all bytes that cross, on those that
+            stay in memory between calls, on everything alive during a call. Bytes alone are `rest`.
+        load: how what crosses is loaded; None if that takes no time.
+        loads: "once", to stay, or in "every_call".
+        at_hand: known arguments that the late program receives anyway, after the residuals.
+            What the function closes over is part of it, and at hand in any case.
+        rows: keep known and unknown rows of one array apart where that leaves less to do late: what
+            a prompt's `concatenate` joins stays a known prefix. Products of parts may round
+            otherwise than the function; off, results are those of the function bit for bit.
+        policy: who chooses what to keep; "auto" is exact without a budget and certified with one.
         device: whose costs to plan with.
+        limits: how hard to search.
+        progress: called while planning.
 
     Returns:
-        A function of all arguments (arrays or specs) that gives the `Staged` halves.
+        `Staged(early, late, residuals, report)`.
 
     Raises:
-        ArgumentError: `known` names no argument, or the budget is not on bytes that cross.
-        BudgetError: what must cross does not fit the budget.
+        ArgumentError: `known` or `at_hand` names no argument, or the budget is relative.
+        BudgetError: what must cross does not fit the budget, or no call does.
+        InvalidProblem: `calls` is zero, infinite or NaN.
 
+    Source: the words known, unknown and residual, and the pass, as in JAX's partial evaluation
+    (R. Frostig, M. Johnson, C. Leary, "Compiling machine learning programs via high-level tracing",
+    2018); what is kept is chosen by `policies.staging`.
+
+    >>> import numpy as np
     >>> from ckpt.frontends.numpy import Spec
     >>> def predict(train, x):
-    ...     return np.dot(x, np.linalg.cholesky(train)[0])
+    ...     return x @ np.linalg.cholesky(train)
     >>> n = Spec((4, 4), np.float64), Spec((4,), np.float64)
-    >>> staged = partial_eval(predict, known=("train",), budget="1KiB")(*n)
-    >>> [r.nbytes for r in staged.residuals]
-    [128]
+    >>> staged = partial_eval(predict, known="train", like=n, calls=1000, budget="1KiB")
+    >>> [(r.op, r.nbytes) for r in staged.residuals]
+    [('cholesky', 128)]
+    >>> residuals = staged.early(np.eye(4))
+    >>> staged.late(residuals, np.ones(4))
+    array([1., 1., 1., 1.])
     """
     limit = Budget.of(budget)
-    known = (known,) if isinstance(known, (str, int)) else tuple(known)
     if limit.fraction is not None or limit.overhead is not None:
         raise ArgumentError(
-            "the budget of partial_eval is on the bytes that cross: give bytes, or Budget(rest=...)"
+            "the budget of partial_eval is on bytes that cross and on calls: give bytes, or "
+            "Budget(rest=..., resident=..., peak=...)"
         )
     if limit.bytes is not None:
-        limit = Budget(rest=limit.bytes, reserve=limit.reserve)
-
-    def stage(*args: Any, **kwargs: Any) -> Staged:
-        traced = trace(f, args, kwargs)
-        is_known = known_leaves(traced, known)
-        n_constants = len(traced.constants)
-        program = prepared(traced.program)
-        unknown = [not k for k in is_known] + [False] * n_constants
-        costs = CostModel(device or Device.this())
-        decision = decide_stages(program, unknown, costs, limit, policy=policy)
-        halves = split(program, unknown, chooser(decision))
-        return Staged(halves, decision, traced, tuple(is_known))
-
-    return stage
+        limit = replace(limit, bytes=None, rest=limit.bytes if limit.rest is None else limit.rest)
+    args, kwargs = ((), like) if isinstance(like, Mapping) else (tuple(like), {})
+    options = Options(Budget(), policy, device or Device.this(), limits, progress)
+    terms = Terms(_all(known), _all(at_hand), calls, limit, load, loads, options, rows)
+    return staged_of(trace(f, args, kwargs), terms)
 
 
-def known_leaves(traced: Traced, known: Sequence[str | int]) -> list[bool]:
-    """Tell per leaf of the arguments if it is known.
+def staged_of(traced: Traced, terms: Terms) -> Staged:
+    """Split a traced function; arguments and errors as of `partial_eval`."""
+    where = positions(traced.arguments)
+    known, near = places_of(traced, terms.known), places_of(traced, terms.at_hand, "at_hand")
+    for place, path in zip(where, traced.in_paths, strict=True):
+        if place in near and place not in known:
+            raise ArgumentError(
+                f"at_hand names {path}, which is not known: the late program receives what is "
+                "unknown in any case"
+            )
+    given = [p for p in _places(traced) if p in near or (p in where and p not in known)]
+    is_known, is_near = [p in known for p in where], [p in near for p in where]
+    program = prepared(traced.program)
+    constants = range(len(is_known), len(program.ins))
+    unknown = [not k for k in is_known] + [False] * len(constants)
+    here = frozenset(i for i, h in enumerate(is_near) if h)
+    calls = Calls(terms.calls, terms.load, terms.loads, here, frozenset(constants))
+    costs = CostModel(terms.options.device)
+    if terms.rows:
+        program = _cheaper_late(program, unknown, traced.constants, costs)
+    program = named(program)
+    as_run = priced(program, unknown)
+    labels = labels_of(program, traced.in_paths)
+    labels |= {copy: labels[v] for copy, v in as_run.slices.items()}
+    budget, refused = terms.budget, None
+    for _ in range(_TRIES):
+        problem = stages_of(as_run.program, unknown, costs, budget, calls)
+        try:
+            decision = decide_stages(
+                as_run.program,
+                problem,
+                policy=terms.options.policy,
+                limits=terms.options.limits,
+                progress=terms.options.progress,
+            )
+            kept = as_run.kept(decision)
+            halves = halves_of(program, unknown, is_near, kept)
+            early, late = _parts(traced, program, (known, given), halves, terms)
+            staged = Staged(early, late, problem, decision, labels)
+            if budget.peak is not None:
+                _ = staged.late.plan  # is made, or refused, here
+        except BudgetError as error:
+            refused = refused or error
+            if budget.peak is None or error.min_bytes is None:
+                raise refused from None
+            over = max(error.min_bytes - (terms.budget.peak or 0), 1)
+            budget = replace(budget, peak=max(budget.peak - over, 0))
+            continue
+        return staged
+    assert refused is not None
+    raise refused
+
+
+_TRIES = 4
+"""How often to ask for less memory per call, where a plan needs more than the policy counted."""
+
+
+def places_of(traced: Traced, named: Sequence[Place], option: str = "known") -> list[Place]:
+    """The arguments that are named by name or position, in the function's order.
 
     Raises:
         ArgumentError: a name or position that is no argument.
     """
-    where = positions(traced.arguments)
-    names = [path.split("[")[0].split(".")[0] for path in traced.in_paths]
-    for k in known:
-        if k not in where and k not in names:
-            said = ", ".join(dict.fromkeys(names))
-            raise ArgumentError(f"known names {k!r}; the arguments are {said}")
-    return [p in known or n in known for p, n in zip(where, names, strict=True)]
+    places, names = _places(traced), dict[Place, set[Place]]()
+    for place, path in zip(positions(traced.arguments), traced.in_paths, strict=True):
+        names.setdefault(argument_of(path), set()).add(place)  # `*xs` are several
+    for one in named:
+        if one not in places and one not in names:
+            said = ", ".join(map(str, names)) or "none"
+            raise ArgumentError(f"{option} names {one!r}; the arguments are {said}")
+    chosen = set[Place]().union(*(names.get(one, {one}) for one in named))
+    return [place for place in places if place in chosen]
 
 
-def _identity(x: Any) -> Any:
-    return x
+def _places(traced: Traced) -> list[Place]:
+    """All arguments, those without arrays included."""
+    args, kwargs = traced.arguments.with_values(traced.arguments.values)
+    return [*range(len(args)), *kwargs]
+
+
+def _all(given: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
+    return (given,) if isinstance(given, (str, int)) else tuple(given)
+
+
+def _cheaper_late(
+    program: Program, unknown: Sequence[bool], constants: Sequence[Any], costs: CostModel
+) -> Program:
+    """The program with rows told apart, if that leaves the late one less to do."""
+    if all(eqn.op.name != "concatenate" for eqn in program.eqns):
+        return program
+    apart = parted(program, unknown, constants)
+    return min(program, apart, key=lambda p: _late_seconds(p, unknown, costs))
+
+
+def _late_seconds(program: Program, unknown: Sequence[bool], costs: CostModel) -> float:
+    """What a call takes when all is kept."""
+    problem = stages_of(priced(program, unknown).program, unknown, costs, Budget())
+    nodes: Any = problem.graph.nodes
+    return sum(nodes[t]["seconds"] for t in nodes if nodes[t].get("stage") == "unknown")
+
+
+def _parts(
+    traced: Traced,
+    program: Program,
+    places: tuple[Sequence[Place], Sequence[Place]],
+    halves: Halves,
+    terms: Terms,
+) -> tuple[Early, Late]:
+    """The two programs as functions of the arguments in these places."""
+    made = {v: eqn for eqn in program.eqns for v in eqn.outs}
+    sent = halves.late.ins[: len(halves.residuals)]
+    residuals = tuple(
+        Residual(
+            v.name,
+            crossed.type,
+            Choice.OFFLOAD if crossed.type.space is Space.HOST else Choice.SAVE,
+            made[v].op.name if v in made else "",
+            made[v].source if v in made else None,
+        )
+        for v, crossed in zip(halves.residuals, sent, strict=True)
+    )
+    early, late = (
+        Half(half, traced, replace(terms.options, budget=budget))
+        for half, budget in (
+            (halves.early, Budget()),
+            (halves.late, Budget(bytes=terms.budget.peak, reserve=terms.budget.reserve)),
+        )
+    )
+    asked = set(halves.late.ins)
+    values = zip(program.ins[len(traced.in_paths) :], traced.constants, strict=True)
+    constants = tuple(x for v, x in values if v in asked)
+    mark = _mark(halves, constants)
+    taken = Part(traced.arguments, places[0], "known")
+    given = Part(traced.arguments, places[1], "late")
+    return (
+        Early(early, taken, residuals, len(halves.early_outs), mark),
+        Late(late, given, residuals, halves.early_outs, constants, mark),
+    )
+
+
+def _mark(halves: Halves, constants: Sequence[Any]) -> str:
+    """What residuals are recognised by: both programs, and what the late one closes over."""
+    digest = hashlib.sha256("".join(map(fingerprint, (halves.early, halves.late))).encode())
+    for constant in constants:
+        if not has_tracer(constant):
+            digest.update(np.ascontiguousarray(constant).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

@@ -46,9 +46,9 @@ def frontier(
     """
     import json as text
 
-    from ckpt.cli.files import ready_for, write_with
     from ckpt.cli.model import load
     from ckpt.cli.news import news
+    from ckpt.files import ready_for, write_with
     from ckpt.inspect import figure
     from ckpt.inspect.frontier import NAMED, draw, frontier_of, to_json, to_table
 

@@ -73,9 +73,9 @@ def inspect(
         no_grad: look at the function itself, without its gradient.
         json: print graph or plan as JSON; `ckpt solve` reads the graph.
     """
-    from ckpt.cli.files import ready_for, write_text, write_with
     from ckpt.cli.model import load
     from ckpt.cli.news import news
+    from ckpt.files import ready_for, write_text, write_with
     from ckpt.inspect import figure, loop, timeline
 
     cap = budget_of(budget, reserve, None)

@@ -38,9 +38,9 @@ def plan(
         no_grad: plan the function itself, without its gradient.
         json: print the plan as JSON instead of a table.
     """
-    from ckpt.cli.files import ready_for, write_text
     from ckpt.cli.model import load
     from ckpt.cli.news import news
+    from ckpt.files import ready_for, write_text
     from ckpt.plan.plan import Plan
 
     ready_for(out)

@@ -21,6 +21,7 @@ from ckpt.codegen.table import entries, table_of
 from ckpt.codegen.threads import one_thread
 from ckpt.ir.op import Array
 from ckpt.ir.program import Program
+from ckpt.ir.types import Space
 from ckpt.ops.while_loop import too_long
 from ckpt.plan.plan import Plan
 from ckpt.plan.verify import verify
@@ -37,8 +38,9 @@ class Stats:
         steps: how many steps have run.
         last_seconds: wall time of the last one; None before the first.
         median_seconds: the median of the last hundred and one.
-        measured_peak_bytes: inputs, outputs, copies of inputs that were not contiguous, the arena
-            up to the highest byte that a kernel touched, and the reserve; None before `measure`.
+        measured_peak_bytes: inputs on the device, outputs, copies of inputs that were not
+            contiguous, the arena up to the highest byte that a kernel touched, and the reserve;
+            None before `measure`.
         measured_arena_bytes: the part of it that is the arena.
     """
 
@@ -169,7 +171,11 @@ class Executable:
                 touched = max(touched, int(changed[-1]) + 1 if changed.size else 0)
             del arena
             self._arena = _memory(planned)
-            given = sum(np.asarray(a).nbytes for a in arrays)
+            given = sum(
+                np.asarray(a).nbytes
+                for a, v in zip(arrays, self.program.ins, strict=True)
+                if v.type.space is Space.DEVICE
+            )
             results = sum(a.nbytes for a in outs)
             peak = given + copied + results + touched + self.plan.reserve_bytes
             self._measured = peak, touched

@@ -1,5 +1,6 @@
 """The reference interpreter: one let at a time, with NumPy's meaning."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from ckpt.errors import ArgumentError
 from ckpt.ir.op import Array
 from ckpt.ir.program import Atom, Program, Var
-from ckpt.ir.types import type_of
+from ckpt.ir.types import Space, type_of
 
 
 def interpret(program: Program, *arrays: Any) -> tuple[Array, ...]:
@@ -26,7 +27,7 @@ def interpret(program: Program, *arrays: Any) -> tuple[Array, ...]:
         )
     env: dict[Var, Array] = {}
     for v, array in zip(program.ins, arrays, strict=True):
-        if type_of(array) != v.type.plain():
+        if type_of(array) != replace(v.type, linear=False, space=Space.DEVICE):
             raise ArgumentError(f"{program.name}: {v.name} is {v.type}, not {type_of(array)}")
         env[v] = np.asarray(array)
 

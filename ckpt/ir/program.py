@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ckpt.ir.types import DType, Type
+from ckpt.ir.types import DType, Space, Type
 
 if TYPE_CHECKING:
     from ckpt.ir.op import Op
@@ -90,6 +90,11 @@ class Program:
     def linear_ins(self) -> tuple[Var, ...]:
         """The parameters that are linear, in order."""
         return tuple(v for v in self.ins if v.type.linear)
+
+    @property
+    def input_bytes(self) -> int:
+        """Bytes of the parameters on the device, without those that rest on the host."""
+        return sum(v.type.nbytes for v in self.ins if v.type.space is Space.DEVICE)
 
     def bound(self) -> Iterator[Var]:
         """Every variable that the program binds: parameters, then lets."""

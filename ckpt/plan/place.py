@@ -55,7 +55,7 @@ def place(
     n = len(s.steps)
     ranges = live_ranges(s)
     at = offsets(ranges, n)
-    inputs = sum(v.type.nbytes for v in program.ins)
+    inputs = program.input_bytes
     outputs = sum(v.type.nbytes for v in program.outs)
     # Whole lines, as the seam counts them: else a plan could be below what it calls impossible.
     ends = (o + -(-r.nbytes // ALIGNMENT) * ALIGNMENT for o, r in zip(at, ranges, strict=True))

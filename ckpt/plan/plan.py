@@ -131,7 +131,7 @@ class Plan:
         slots: every place.
         steps: every run.
         arena_bytes: size of the arena, fragmentation and scratch included.
-        input_bytes: all inputs.
+        input_bytes: all inputs on the device.
         output_bytes: all outputs.
         reserve_bytes: what the user keeps for memory elsewhere.
         peak_bytes: inputs + outputs + arena + reserve.

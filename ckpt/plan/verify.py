@@ -12,6 +12,7 @@ from ckpt.ir.kernel import Map, Nested
 from ckpt.ir.program import Eqn, Program, Var
 from ckpt.ir.storage import Stored, is_view, storage
 from ckpt.ir.text import names_of
+from ckpt.ir.types import Space
 from ckpt.plan.nested import placed
 from ckpt.plan.plan import Plan, Run, Slot, fingerprint
 from ckpt.plan.schedule import Place
@@ -211,7 +212,7 @@ class _Memory:
 
 
 def _check_bytes(plan: Plan, program: Program, most_alive: int) -> None:
-    inputs = sum(v.type.nbytes for v in program.ins)
+    inputs = sum(v.type.nbytes for v in program.ins if v.type.space is Space.DEVICE)
     outputs = sum(v.type.nbytes for v in program.outs)
     _need(plan.input_bytes == inputs, f"inputs have {inputs} bytes, not {plan.input_bytes}")
     _need(plan.output_bytes == outputs, f"outputs have {outputs} bytes, not {plan.output_bytes}")

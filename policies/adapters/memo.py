@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack
 
 import networkx as nx
 
@@ -31,6 +31,16 @@ from policies.solve import solve
 from policies.worth import Worth, worth
 
 __all__ = ["CachePlan", "Memo"]
+
+
+class Terms(TypedDict, total=False):
+    """How results are cached, as ``Memo.problem`` explains."""
+
+    disk: int | str | None
+    calls: float
+    link: Link | None
+    by_function: bool
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -205,22 +215,20 @@ class Memo:
         return Problem(graph, budget=limit, link=link, calls=calls, loads="every_call")
 
     def plan(
-        self,
-        varies: Iterable[str],
-        *,
-        disk: int | str | None = None,
-        calls: float = 10.0,
-        link: Link | None = None,
-        by_function: bool = False,
-        limits: Limits | None = None,
+        self, varies: Iterable[str], *, limits: Limits | None = None, **terms: Unpack[Terms]
     ) -> CachePlan:
-        """Decide which results to cache; arguments as of ``problem``.
+        """Decide which results to cache.
+
+        Args:
+            varies: as of ``problem``.
+            limits: how hard to search.
+            terms: the other arguments of ``problem``.
 
         Raises:
             InvalidProblem: nothing was recorded under one of these names.
             Infeasible: results that must not be made again do not fit the disk.
         """
-        problem = self.problem(varies, disk=disk, calls=calls, link=link, by_function=by_function)
+        problem = self.problem(varies, **terms)
         decision = solve(problem, "staging", limits=limits)
         return CachePlan(problem, decision, worth(problem, decision))
 

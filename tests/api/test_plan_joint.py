@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ckpt.api import step
+from ckpt.api import planning
 from ckpt.api.derive import gradient_of
 from ckpt.api.gradient import value_and_grad
-from ckpt.api.step import Options, plan_joint
+from ckpt.api.planning import Options, plan_joint
 from ckpt.choice import Budget
 from ckpt.cost.device import Device
 from ckpt.errors import BudgetError
@@ -37,7 +37,7 @@ def fragmented(monkeypatch):
     budgets = []
 
     def install(times):
-        place, decide = step.place, step.decide
+        place, decide = planning.place, planning.decide
         left = [times]
 
         def placed(*args, budget_bytes, **kwargs):
@@ -51,8 +51,8 @@ def fragmented(monkeypatch):
             budgets.append(problem.limit.bytes)
             return decide(program, problem, **kwargs)
 
-        monkeypatch.setattr(step, "place", placed)
-        monkeypatch.setattr(step, "decide", decided)
+        monkeypatch.setattr(planning, "place", placed)
+        monkeypatch.setattr(planning, "decide", decided)
         return budgets
 
     return install

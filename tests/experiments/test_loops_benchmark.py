@@ -3,7 +3,7 @@
 import json
 
 from experiments.loops_benchmark import benchmark
-from policies.treeverse import forward_steps
+from policies.loops.binomial import forward_steps
 
 
 def test_rows_say_what_a_loop_costs(tmp_path, capsys):
@@ -11,7 +11,9 @@ def test_rows_say_what_a_loop_costs(tmp_path, capsys):
     assert benchmark(size=8, steps=27, slots=[3, 9], repeat=1, out=out) == 0
     rows = json.loads(out.read_text())["rows"]
     ours = [row for row in rows if row["system"].startswith("ckpt")]
-    assert [row["evaluations"] for row in ours] == [forward_steps(27, slots) + 1 for slots in (3, 9)]
+    assert [row["evaluations"] for row in ours] == [
+        forward_steps(27, slots) + 1 for slots in (3, 9)
+    ]
     assert all(0 <= row["planned_bytes"] - row["beyond_bytes"] < 64 for row in ours)
     assert all(row["error"] < 1e-12 for row in rows)
     assert "3 slots" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from policies.errors import Stopped
 from policies.exhaustive import exhaustive, smallest_budget
 from policies.generate import chain as there_and_back
 from policies.generate import layered
-from policies.treeverse import forward_steps, split
+from policies.loops.binomial import forward_steps, split
 
 
 @cache

@@ -152,7 +152,7 @@ def test_solve_says_what_to_keep_between_two_stages(tmp_path, capsys):
     assert dict(decision_from_json(out.read_text()).kept) == {"alpha": Choice.SAVE}
     assert main(["solve", str(path), "--calls", "100", "--rest", "64MB"]) == 0
     table = capsys.readouterr().out
-    assert "2 of 2 that could be kept are" in table
+    assert "2 of 2 values are kept" in table
     assert "█" in table
 
 

@@ -18,9 +18,9 @@ from policies.evaluate import simulate
 from policies.generate import chain, layered, random_problem, skips
 from policies.lean import lean_pairs, unrolled
 from policies.lifetimes import to_sequence
+from policies.loops.binomial import forward_steps
 from policies.mincut import TwoNodeCut
 from policies.nested import nested, nested_starts, split_of
-from policies.treeverse import forward_steps
 
 
 def loop(length):

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from ckpt.cli.files import ready_for, write_text, write_with
+from ckpt.files import ready_for, write_text, write_with
 
 
 def test_a_file_is_replaced_whole(tmp_path):

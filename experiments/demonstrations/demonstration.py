@@ -1,0 +1,75 @@
+"""What demonstrations share: a configuration from YAML, and timing in turns."""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from ckpt.errors import CkptError
+
+FOLDER = Path(__file__).resolve().parents[2] / "configs" / "demonstrations"
+
+
+class Config(BaseModel):
+    """Sizes of a demonstration. `repeat` is how often each side is timed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = 0
+    repeat: int = 7
+
+
+class DemonstrationError(CkptError, ValueError):
+    """A configuration cannot be read, or two sides give different values."""
+
+
+C = TypeVar("C", bound=Config)
+
+
+def configured(kind: type[C], path: Path) -> C:
+    """Read a configuration.
+
+    Raises:
+        DemonstrationError: the file is missing, not YAML, or has a wrong key; names it.
+    """
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise DemonstrationError(f"{path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise DemonstrationError(f"{path}: not YAML: {error}") from None
+    except ValidationError as error:
+        said = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise DemonstrationError(f"{path}: {said}") from None
+
+
+def in_turns(calls: Mapping[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
+    """Median seconds of several functions, run in turns so that all meet the same load.
+
+    Each runs once before, unmeasured; every other round goes backwards.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    names = list(calls)
+    for turn in range(repeat + 1):
+        for name in names if turn % 2 else reversed(names):
+            began = time.perf_counter()
+            calls[name]()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: median(took) for name, took in seconds.items()}
+
+
+def show(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """Print a table; the first column is text."""
+    table = Table(title=title)
+    for i, name in enumerate(columns):
+        table.add_column(name, justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=110).print(table)
