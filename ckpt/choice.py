@@ -32,7 +32,7 @@ from policies import (
 )
 from policies.greedy import smallest_peak
 from policies.kept_report import KeptReport
-from policies.loops.binomial import forward_steps
+from policies.loops.binomial import Binomial, forward_steps
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
 from policies.serialize import problem_to_json
@@ -41,6 +41,7 @@ from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
 
 __all__ = [
     "ALIGNMENT_BYTES",
+    "Binomial",
     "Budget",
     "Calls",
     "Choice",
