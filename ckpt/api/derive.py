@@ -12,6 +12,7 @@ from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline, inline_calls
 from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
+from ckpt.simplify.accumulate import accumulate
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.hoist import hoist
 from ckpt.simplify.outputs import own_outputs
@@ -123,7 +124,8 @@ def _closed(
     primal = {v for eqn in b.eqns for v in eqn.outs}
     # Seeds of literal value spread through the transposed program as literals.
     backs = inline(b, inline_calls(cotangent, custom=True), [*early[n_outs:], *seeds])
-    program = sink(own_outputs(simplify(b.build([*early[:n_outs], *backs]))))
+    whole = accumulate(simplify(b.build([*early[:n_outs], *backs])))
+    program = sink(own_outputs(whole))
     return Joint(program, _border(program, primal))
 
 

@@ -28,6 +28,7 @@ from ckpt.ir.kernel import (
     Nested,
     NoKernel,
     Reduce,
+    Window,
 )
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn, Program
@@ -69,10 +70,18 @@ Word = int | Address | Frame
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A kernel, and what stands in the record that it is called with."""
+    """A kernel, and what stands in the record that it is called with.
+
+    Attributes:
+        kernel: what is called.
+        words: its record.
+        copies: whether the first two words are where something is copied to and from; such a call
+            is left out where they are the same.
+    """
 
     kernel: Signature
     words: tuple[Word, ...]
+    copies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +132,8 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
             return [_reduce(kernel, outs[0], types[0], ins)]
         case Contract():
             return _contract(kernel, outs[0], types, layouts, ins)
+        case Window():
+            return _window(kernel, outs[0], types, ins)
         case Library():
             return [_library(kernel, outs, types, ins)]
         case Nested():
@@ -165,6 +176,21 @@ def _concat(axis: int, out: Type, types: Sequence[Type], ins: Sequence[_Array]) 
         calls += _map("copy", t.shape, [place], [x])
         start += t.shape[axis]
     return calls
+
+
+def _window(kernel: Window, out: Type, types: Sequence[Type], ins: Sequence[_Array]) -> list[Call]:
+    address = Address("out", 0, kernel.offset * out.dtype.itemsize)
+    place = _Array(address, out.dtype, kernel.strides)
+    if not kernel.add:
+        return [
+            _library(Library("zero"), [out], [], []),
+            *_map("copy", types[0].shape, [place], [ins[0]]),
+        ]
+    (start,) = _map("copy", out.shape, [_result(out)], [ins[0]])
+    return [
+        Call(start.kernel, start.words, copies=True),
+        *_map("add", types[1].shape, [place], [place, ins[1]]),
+    ]
 
 
 def _reduce(kernel: Reduce, out: Type, t: Type, ins: Sequence[_Array]) -> Call:

@@ -97,7 +97,10 @@ def _calls(
             ]
             calls[step.let] = calls_of(eqn, layouts)
         place = _placer(program, plan, step, constants)
-        yield from ((call, place) for call in calls[step.let])
+        for call in calls[step.let]:
+            ends = [place(word) for word in call.words[:2] if isinstance(word, Address)]
+            if not call.copies or ends[0] != ends[1]:
+                yield call, place
 
 
 class _Layout:

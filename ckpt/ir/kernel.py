@@ -86,6 +86,21 @@ class Concat:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """The last operand, in a strided window of the result: zeros around it, or added to the first.
+
+    Attributes:
+        offset: of its first element, in elements of the result.
+        strides: per axis, in elements of the result.
+        add: whether there is another operand before it, that the result begins as.
+    """
+
+    offset: int
+    strides: Axes
+    add: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Library:
     """A hand-written numba kernel: the function `name` in `ckpt/codegen/library/<name>.py`.
 
@@ -130,4 +145,4 @@ class NoKernel:
     why: str
 
 
-Kernel = Map | Reduce | Contract | Copy | Concat | Library | Nested | NoKernel
+Kernel = Map | Reduce | Contract | Copy | Concat | Window | Library | Nested | NoKernel

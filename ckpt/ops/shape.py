@@ -227,8 +227,7 @@ class Pad(Linear):
     def lower(self, *ins: Type) -> Kernel:
         if not ins[0].shape:
             return kernel.Copy()
-        window = self._window()
-        return kernel.Library("pad", window_in(self.type(*ins).shape, *window))
+        return kernel.Window(*window_in(self.type(*ins).shape, *self._window()), add=False)
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         (ct,) = cts

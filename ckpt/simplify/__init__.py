@@ -3,6 +3,7 @@
     dce         lets that nobody reads
     cse         lets that compute the same thing
     fold        lets whose result is an operand or a constant
+    accumulate  sums of padded values without the zeros
     hoist       lets that are the same in every step of a loop run before it
     sink        lets run as late as that holds no more bytes
     outputs     every result in a buffer of its own: the normal form that plan expects
