@@ -21,31 +21,41 @@ from policies import (
     Budget,
     Choice,
     Decision,
+    Fetch,
+    Free,
     Infeasible,
     Limits,
     Link,
     Problem,
     Status,
+    Store,
     Value,
     evaluate,
+    frontier,
     solve,
 )
+from policies.budget import LARGEST_BYTES
+from policies.explain import Story
+from policies.explain import explain as explain_decision
 from policies.greedy import smallest_peak
 from policies.kept_report import KeptReport
 from policies.loops.binomial import Binomial, forward_steps
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
-from policies.serialize import problem_to_json
+from policies.serialize import decision_from_json, decision_to_json, problem_to_json
 from policies.unheard import unheard
 from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
 
 __all__ = [
     "ALIGNMENT_BYTES",
+    "LARGEST_BYTES",
     "Binomial",
     "Budget",
     "Calls",
     "Choice",
     "Decision",
+    "Fetch",
+    "Free",
     "Infeasible",
     "KeptReport",
     "Limits",
@@ -54,15 +64,22 @@ __all__ = [
     "Progress",
     "Status",
     "Step",
+    "Store",
+    "Story",
+    "Value",
     "budget_error",
     "choices_of",
     "decide",
     "decide_stages",
+    "decision_from_json",
+    "decision_to_json",
     "evaluate",
+    "explain_decision",
     "fixed_bytes",
     "format_bytes",
     "format_seconds",
     "forward_steps",
+    "frontier",
     "leanest",
     "names",
     "parse_bytes",

@@ -16,6 +16,7 @@ from ckpt.simplify.accumulate import accumulate
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.hoist import hoist
 from ckpt.simplify.outputs import own_outputs
+from ckpt.simplify.recognise import recognise
 from ckpt.simplify.sink import sink
 
 
@@ -33,17 +34,25 @@ class Joint:
     n_known: int
 
 
-def prepared(program: Program) -> Program:
-    """A traced program, ready to be derived: calls flattened, cleaned up, loops relieved.
+def prepared(program: Program, *, patterns: bool = True) -> Program:
+    """A traced program, ready to be derived: calls flattened, cleaned up, patterns in place.
+
+    What is the same in every step of a loop is computed before it.
 
     Functions with derivative rules of their own stay whole until they have been derived.
+
+    Args:
+        program: as traced.
+        patterns: whether lets are replaced by patterns with kernels of their own.
     """
-    return simplify(hoist(simplify(inline_calls(program))))
+    ready = simplify(hoist(simplify(inline_calls(program))))
+    return recognise(ready) if patterns else ready
 
 
-def joint_of(program: Program) -> Joint:
+def joint_of(program: Program, *, patterns: bool = True) -> Joint:
     """A program without derivatives, ready to plan."""
-    ready = sink(own_outputs(simplify(inline_calls(program, custom=True))))
+    ready = simplify(inline_calls(program, custom=True))
+    ready = sink(own_outputs(recognise(ready) if patterns else ready))
     return Joint(ready, len(ready.eqns))
 
 
@@ -66,18 +75,21 @@ def tangent_halves(
     return unzip(share_explicitly(wanted), choose)
 
 
-def pullback_of(program: Program, wrt: Sequence[bool], outs: Sequence[bool]) -> Joint:
+def pullback_of(
+    program: Program, wrt: Sequence[bool], outs: Sequence[bool], *, patterns: bool = True
+) -> Joint:
     """Results and the cotangents of inputs, from inputs and the cotangents of results.
 
     Args:
         program: plain.
         wrt: per input, whether its cotangent is wanted.
         outs: per output, whether it has a cotangent.
+        patterns: as in `prepared`.
 
     Returns:
         `ins ++ cts of the chosen outs -> outs ++ cts of the chosen ins`.
     """
-    ready = prepared(program)
+    ready = prepared(program, patterns=patterns)
     halves = tangent_halves(ready, wrt, outs)
     cotangent = forget(transpose(halves.late))
     cts = [v.type for v, c in zip(ready.outs, outs, strict=True) if c and v.type.has_tangent]
@@ -87,8 +99,13 @@ def pullback_of(program: Program, wrt: Sequence[bool], outs: Sequence[bool]) -> 
     return _closed(b, halves, cotangent, ins, seeds)
 
 
-def gradient_of(program: Program, wrt: Sequence[bool]) -> Joint:
+def gradient_of(program: Program, wrt: Sequence[bool], *, patterns: bool = True) -> Joint:
     """Results and the gradient of the first result with respect to the chosen inputs.
+
+    Args:
+        program: plain.
+        wrt: per input, whether its gradient is wanted.
+        patterns: as in `prepared`.
 
     Returns:
         `ins -> outs ++ gradients of the chosen ins`.
@@ -96,7 +113,7 @@ def gradient_of(program: Program, wrt: Sequence[bool]) -> Joint:
     Raises:
         TraceError: the first result is not a float scalar.
     """
-    ready = prepared(program)
+    ready = prepared(program, patterns=patterns)
     value = ready.outs[0].type if ready.outs else None
     if value is None or value.shape or not value.has_tangent:
         raise TraceError(

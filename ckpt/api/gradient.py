@@ -24,6 +24,7 @@ def value_and_grad(
     limits: Limits | None = None,
     progress: Progress | None = None,
     fusion: bool = True,
+    patterns: bool = True,
 ) -> Step:
     """A function that computes `f` and its gradient within a byte budget.
 
@@ -41,6 +42,9 @@ def value_and_grad(
         progress: called while planning.
         fusion: whether elementwise work is inlined into the loops that read it. Off it is for
             debugging: the results have the same bits, with more traffic and more memory.
+        patterns: whether what is recognised (`ckpt.simplify.recognise`: softmax attention) gets a
+            blocked kernel, which keeps less for the derivative. The last bits of results differ
+            with it and without; budgets and plans never change them.
 
     Returns:
         A `Step`: `step(*args) -> (value, grads)`, or `((value, aux), grads)` with `has_aux`.
@@ -61,7 +65,7 @@ def value_and_grad(
         return chosen(traced.arguments, len(traced.program.ins), numbers)
 
     def derive(traced: Traced) -> Joint:
-        return gradient_of(traced.program, wanted(traced))
+        return gradient_of(traced.program, wanted(traced), patterns=patterns)
 
     def collect(traced: Traced, results: Sequence[Any]) -> Any:
         n_outs = len(traced.program.outs)
@@ -95,6 +99,7 @@ def grad(
     limits: Limits | None = None,
     progress: Progress | None = None,
     fusion: bool = True,
+    patterns: bool = True,
 ) -> Step:
     """As `value_and_grad`, without the value: `step(*args) -> grads`, or `(grads, aux)`.
 
@@ -114,6 +119,7 @@ def grad(
         limits=limits,
         progress=progress,
         fusion=fusion,
+        patterns=patterns,
     )
 
     def only_grads(result: Any) -> Any:
@@ -132,6 +138,7 @@ def compile(  # noqa: A001
     limits: Limits | None = None,
     progress: Progress | None = None,
     fusion: bool = True,
+    patterns: bool = True,
 ) -> Step:
     """A function compiled as it is, within a byte budget.
 
@@ -146,6 +153,7 @@ def compile(  # noqa: A001
         limits: how hard to search.
         progress: called while planning.
         fusion: whether elementwise work is inlined into the loops that read it.
+        patterns: whether what is recognised gets a blocked kernel, as in `value_and_grad`.
 
     >>> import numpy as np
     >>> def train(w, x):
@@ -156,7 +164,11 @@ def compile(  # noqa: A001
     (2.0, array([1., 1.]))
     """
     options = Options(Budget.of(budget), policy, device or Device.this(), limits, progress, fusion)
-    return Step(f, lambda traced: joint_of(traced.program), result_of, options)
+
+    def derive(traced: Traced) -> Joint:
+        return joint_of(traced.program, patterns=patterns)
+
+    return Step(f, derive, result_of, options)
 
 
 def _name(f: Callable[..., Any]) -> str:

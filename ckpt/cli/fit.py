@@ -1,13 +1,13 @@
 """`ckpt fit`: the largest batch, length or depth that a budget holds."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options
+from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with_jax
 from ckpt.errors import BudgetError, CkptError
+from ckpt.inspect.largest import largest
 
 if TYPE_CHECKING:
     from ckpt.api.step import Options
@@ -35,6 +35,7 @@ def fit(
     reserve: str | None = None,
     planning: Planning | None = None,
     no_grad: bool = False,
+    jax: bool = False,
     json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Find the largest batch, length or depth that a budget holds, by planning alone.
@@ -52,6 +53,7 @@ def fit(
         reserve: bytes of the budget to keep for memory elsewhere.
         planning: policy, device and effort.
         no_grad: plan the function itself, without its gradient.
+        jax: the function is of JAX; `over` is a keyword of its module's example_inputs.
         json: print the result as JSON.
     """
     import json as text
@@ -65,6 +67,12 @@ def fit(
         raise FitError("give the budget in bytes, such as 2GiB: a fraction grows with the model")
     if step < 1 or max < step:
         raise FitError("--step must be at least 1, and --max at least --step")
+    if jax:
+        from ckpt.cli.jax import fit_jax
+
+        refuse_with_jax(no_grad=no_grad)
+        fit_jax(model, cap, planning, over=over, limit=max, step=step, json=json)
+        return
     plans: dict[int, Plan] = {}
     limit, tried, refusal, refused = max // step, 0, "", None
     with news(f"tracing {model}") as said:
@@ -75,7 +83,9 @@ def fit(
             nonlocal tried, refusal, refused
             said.task(f"{over} = {n * step}")
             tried += 1
-            subject = load(model, gradient=not no_grad, changes={over: n * step})
+            subject = load(
+                model, gradient=not no_grad, patterns=recognises(planning), changes={over: n * step}
+            )
             try:
                 plans[n] = subject.planned(how).plan
             except BudgetError as error:
@@ -115,34 +125,3 @@ def fit(
         f"{format_bytes(plan.peak_bytes)}, {100 * plan.overhead:.1f} % of time to recompute\n"
         f"{beyond}; {tried} plans tried"
     )
-
-
-def largest(
-    fits: Callable[[int], bool], limit: int, *, known: int = 0, growth: float = 2, close: float = 0
-) -> int:
-    """The largest n up to a limit that fits, if all smaller ones do; `known` if none above it does.
-
-    Args:
-        fits: asked about numbers above `known` only, never twice about one.
-        limit: the largest number to ask about.
-        known: fits already.
-        growth: how fast to look for one that does not fit, before halving the gap to it.
-        close: stop when the gap is at most this fraction of what fits.
-
-    >>> largest(lambda n: n <= 37, 1000), largest(lambda n: False, 8), largest(lambda n: True, 9)
-    (37, 0, 9)
-    """
-    good, bad = known, limit + 1
-    while good < limit < bad:
-        n = min(max(good + 1, int(good * growth)), limit)
-        if fits(n):
-            good = n
-        else:
-            bad = n
-    while bad - good > max(1, close * good):
-        middle = (good + bad) // 2
-        if fits(middle):
-            good = middle
-        else:
-            bad = middle
-    return good

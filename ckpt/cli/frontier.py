@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options
+from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with_jax
 from ckpt.errors import CkptError
 
 
@@ -24,6 +24,7 @@ def frontier(
     planning: Planning | None = None,
     out: Path | None = None,
     no_grad: bool = False,
+    jax: bool = False,
     json: Annotated[bool, Parameter(name="--json")] = False,
 ) -> None:
     """Plan for a range of budgets: peak bytes against seconds, with certified bounds.
@@ -42,8 +43,16 @@ def frontier(
         planning: policy, device and effort.
         out: a picture to draw, such as frontier.png.
         no_grad: plan the function itself, without its gradient.
+        jax: the function is of JAX; JAX's own checkpoint policies stand beside the curve.
         json: print the points as JSON instead of a table.
     """
+    if jax:
+        from ckpt.cli.jax import frontier_jax
+
+        refuse_with_jax(policies=policies, no_grad=no_grad)
+        wanted = [budget_of(b, reserve, None) for b in listed(budgets)]
+        frontier_jax(model, wanted, planning, points=points, out=out, json=json)
+        return
     import json as text
 
     from ckpt.cli.model import load
@@ -59,7 +68,7 @@ def frontier(
         told = options(planning, budget_of(None, reserve, None), said.step)
         asked = [budget_of(b, reserve, None) for b in listed(budgets)]
         others = NAMED if policies is None else listed(policies)
-        subject = load(model, gradient=not no_grad)
+        subject = load(model, gradient=not no_grad, patterns=recognises(planning))
         found = frontier_of(subject, told, asked, policies=others, n_points=points, task=said.task)
     if out:
         drawn = draw(found, told.policy)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options
+from ckpt.cli.planning import Planning, budget_of, options, recognises
 from ckpt.errors import CkptError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def inspect(
         figure.can_draw(out)
     with news(f"tracing {model}") as said:
         told = options(planning, cap, said.step)
-        subject = load(model, gradient=not no_grad)
+        subject = load(model, gradient=not no_grad, patterns=recognises(planning))
         said.task(at)
         if picture:
             assert out is not None

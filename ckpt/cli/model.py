@@ -36,13 +36,20 @@ class ModelError(CkptError, ValueError):
     """MODEL cannot be used; the message says what to do."""
 
 
-def load(model: str, *, gradient: bool = True, changes: Mapping[str, int] | None = None) -> Subject:
+def load(
+    model: str,
+    *,
+    gradient: bool = True,
+    patterns: bool = True,
+    changes: Mapping[str, int] | None = None,
+) -> Subject:
     """Read and trace a model.
 
     Args:
         model: what the user wrote.
         gradient: whether to take the gradient of a function that returns a float scalar: by its
             first argument, or by every float input of a program.
+        patterns: whether lets are replaced by patterns with kernels of their own.
         changes: other values for keys of a configuration, or arguments for `example_inputs`.
 
     Raises:
@@ -51,7 +58,7 @@ def load(model: str, *, gradient: bool = True, changes: Mapping[str, int] | None
     """
     traced, argnums = _traced(model, changes or {})
     wanted = gradient and returns_scalar(traced)
-    return subject_of(model, traced, argnums if wanted else None)
+    return subject_of(model, traced, argnums if wanted else None, patterns=patterns)
 
 
 def _traced(model: str, changes: Mapping[str, int]) -> tuple[Traced, Sequence[int]]:
@@ -127,6 +134,20 @@ def _from_program(file: Path) -> tuple[Traced, Sequence[int]]:
 
 
 # --- modules ------------------------------------------------------------------------------------
+
+
+def function_of(
+    model: str, changes: Mapping[str, int] | None = None
+) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function and the arguments of file.py:function, as its module gives them.
+
+    Raises:
+        ModelError: it is not of that form, or cannot be found or used.
+    """
+    path, colon, name = model.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        raise ModelError(f"{model!r} is not file.py:function, which is what --jax takes")
+    return _from_module(Path(path), name, changes or {})
 
 
 def _from_module(

@@ -27,6 +27,7 @@ from ckpt.simplify.dce import dce
 from ckpt.simplify.fold import fold
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
+from ckpt.simplify.recognise import recognise
 from ckpt.simplify.sink import sink
 
 Programs = tuple[Program, ...]
@@ -174,6 +175,7 @@ PASSES: dict[str, Pass] = {
     "simplify": _each(simplify),
     "sink": _each(sink),
     "own_outputs": _each(own_outputs),
+    "recognise": _each(recognise),
     "fuse": _each(fuse),
 }
 """Every pass, by the name that `--passes` takes."""

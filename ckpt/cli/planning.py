@@ -5,9 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from ckpt.errors import CkptError
+
 if TYPE_CHECKING:
     from ckpt.api.step import Options
     from ckpt.choice import Budget, Progress
+
+
+class OptionError(CkptError, ValueError):
+    """Options that do not go together."""
 
 
 @Parameter(name="*")
@@ -17,10 +23,11 @@ class Planning:
 
     Attributes:
         policy: who decides; "auto" is a portfolio with a certified bound.
-        device: whose costs to plan with: cpu, or a YAML file.
+        device: whose costs to plan with: cpu, h100, h200, or a YAML file.
         work: how hard to search, in deterministic units; the policy's default without it.
         time_limit: stop searching after so many seconds; the answer then depends on the machine.
         fusion: inline elementwise work into the loops that read it; the bits are the same without.
+        patterns: blocked kernels for what is recognised, such as attention; bits differ without.
     """
 
     policy: str = "auto"
@@ -28,6 +35,7 @@ class Planning:
     work: int | None = None
     time_limit: Annotated[float | None, Parameter(name="--time-limit")] = None
     fusion: Annotated[bool, Parameter(negative="--no-fusion")] = True
+    patterns: Annotated[bool, Parameter(negative="--no-patterns")] = True
 
 
 def options(
@@ -44,7 +52,7 @@ def options(
     from ckpt.cost.device import Device
 
     told = planning or Planning()
-    device = Device.this() if told.device == "cpu" else Device.load(told.device)
+    device = Device.named(told.device)
     default = Limits()
     limits = Limits(
         time_seconds=told.time_limit, work=default.work if told.work is None else told.work
@@ -64,3 +72,19 @@ def budget_of(budget: str | None, reserve: str | None, overhead: float | None) -
     if overhead is not None:
         whole = replace(whole, overhead=overhead)
     return whole if reserve is None else replace(whole, reserve=reserve)
+
+
+def refuse_with_jax(**given: object) -> None:
+    """Refuse options that say nothing about a function of JAX.
+
+    Raises:
+        OptionError: one of them was given.
+    """
+    for name, value in given.items():
+        if value:
+            raise OptionError(f"--{name.replace('_', '-')} does not go together with --jax")
+
+
+def recognises(planning: Planning | None) -> bool:
+    """Whether patterns are put in place."""
+    return (planning or Planning()).patterns

@@ -13,15 +13,16 @@ from typing import Literal
 from ckpt.codegen import cache as disk
 from ckpt.codegen.compile import Compiled, compile_function, compile_ir, load, machine
 from ckpt.codegen.kernels import (
+    BlocksKernel,
     DriverKernel,
     GemmKernel,
     LibraryKernel,
-    MapKernel,
-    ReduceKernel,
     Signature,
 )
-from ckpt.codegen.llvm_loops import gemm_ir, map_ir, reduce_ir
+from ckpt.codegen.llvm_blocks import blocks_ir, part_ir
+from ckpt.codegen.llvm_loops import gemm_ir
 from ckpt.codegen.numba_source import function_of, source_of
+from ckpt.errors import CodegenError
 
 Route = Literal["llvm", "numba"]
 """Which printer makes the code of map, reduce and gemm kernels; the results are the same bits."""
@@ -40,13 +41,20 @@ def kernel_text(kernel: Signature, route: Route = "llvm") -> str:
     """The source of a kernel: LLVM IR or Python."""
     if route == "numba" or isinstance(kernel, LibraryKernel | DriverKernel):
         return source_of(kernel, _symbol(kernel))
+    return "\n".join(_modules(kernel))
+
+
+def _modules(kernel: Signature) -> list[str]:
+    """The LLVM modules that a kernel is linked of; the first defines it."""
     match kernel:
-        case MapKernel():
-            return map_ir(kernel)
-        case ReduceKernel():
-            return reduce_ir(kernel)
+        case BlocksKernel():
+            return blocks_ir(kernel)
         case GemmKernel():
-            return gemm_ir(kernel)
+            return [gemm_ir(kernel)]
+        case LibraryKernel() | DriverKernel():
+            raise CodegenError(f"{kernel.name} has no LLVM form: it is made from Python")
+        case _:
+            return [part_ir(kernel)]
 
 
 def build(
@@ -87,7 +95,7 @@ def _build(kernel: Signature, route: Route) -> Compiled:
     if python:
         made = compile_function(symbol, function_of(kernel, text, symbol), text)
     else:
-        made = compile_ir(kernel.name, text)
+        made = compile_ir(kernel.name, *_modules(kernel))
     if made.object is not None:
         disk.write(key, made.object)
     return made

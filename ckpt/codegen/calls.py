@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ckpt.codegen.blocks import Placed, blocks_call
 from ckpt.codegen.kernels import (
     ArrayShape,
     DriverKernel,
@@ -11,14 +12,16 @@ from ckpt.codegen.kernels import (
     LibraryKernel,
     MapKernel,
     ReduceKernel,
-    Signature,
 )
+from ckpt.codegen.record import Address, Call, Frame, Word
+from ckpt.cost.blocks import places_of
 from ckpt.cost.contraction import Operand, Product, product, uses_blas
 from ckpt.cost.reduction import Walk, walk, walk_along
 from ckpt.errors import CodegenError
 from ckpt.ir.axes import Nest, inner_pattern, merge
 from ckpt.ir.kernel import (
     Axes,
+    Blocks,
     Concat,
     Contract,
     Copy,
@@ -31,57 +34,10 @@ from ckpt.ir.kernel import (
     Window,
 )
 from ckpt.ir.layout import Layout
-from ckpt.ir.program import Eqn, Program
+from ckpt.ir.program import Eqn
 from ckpt.ir.types import DType, Type
 
 _ALIGNMENT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """An address inside a record: operand, result or scratch of the let, and bytes from there.
-
-    Attributes:
-        kind: "in", "out" or "scratch".
-        number: which operand or result.
-        offset: bytes from where it starts; for an operand, from the start of its root's buffer.
-    """
-
-    kind: str
-    number: int
-    offset: int = 0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Frame:
-    """The address of the table of a program that the call runs (`ckpt.codegen.drivers.frame`).
-
-    Attributes:
-        program: what runs.
-        fixed: how many of its inputs stay where they are from run to run.
-    """
-
-    program: Program
-    fixed: int
-
-
-Word = int | Address | Frame
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A kernel, and what stands in the record that it is called with.
-
-    Attributes:
-        kernel: what is called.
-        words: its record.
-        copies: whether the first two words are where something is copied to and from; such a call
-            is left out where they are the same.
-    """
-
-    kernel: Signature
-    words: tuple[Word, ...]
-    copies: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +94,8 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
             return [_library(kernel, outs, types, ins)]
         case Nested():
             return [_nested(kernel, outs, types, ins)]
+        case Blocks():
+            return _blocks(kernel, outs, types, layouts, ins)
         case NoKernel():
             if outs:
                 raise CodegenError(f"`{eqn.op.name}` cannot run: {kernel.why}")
@@ -285,6 +243,30 @@ def _loops(form: Product, out: Type, ins: Sequence[_Array]) -> Call:
     )
     summed = merge(a.summed.sizes, [a.summed.strides, b.summed.strides])
     return _reduction("add", "mul", _result(out), ins, walk("add", kept, summed))
+
+
+def _blocks(
+    kernel: Blocks,
+    outs: Sequence[Type],
+    types: Sequence[Type],
+    layouts: Sequence[Layout],
+    ins: Sequence[_Array],
+) -> list[Call]:
+    places = places_of(kernel, types, layouts)
+    calls: list[Call] = []
+    arrays: list[Placed] = []
+    for i, (t, x) in enumerate(zip(types, ins, strict=True)):
+        address, strides = x.address, x.strides
+        if i in places.packed:
+            address = Address("scratch", 0, places.packed[i])
+            strides = Layout.contiguous(t.shape).strides
+            calls += _map("copy", t.shape, [_Array(address, t.dtype, strides)], [x])
+        arrays.append(Placed(address, t, strides))
+    arrays += [Placed.contiguous(Address("out", k), t) for k, t in enumerate(outs)]
+    for (shape, dtype), at in zip(kernel.scratch, places.scratch, strict=True):
+        arrays.append(Placed.contiguous(Address("scratch", 0, at), Type(shape, DType(dtype))))
+    first_scratch = len(types) + len(outs)
+    return [*calls, blocks_call(kernel, arrays, first_scratch, places.part_bytes)]
 
 
 def _library(

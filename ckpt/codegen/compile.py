@@ -74,22 +74,24 @@ def _codegen() -> Any:
     return cpu_target.target_context.codegen()
 
 
-def compile_ir(name: str, text: str) -> Compiled:
-    """Compile the text of an LLVM module that defines `void name(i64*)`.
+def compile_ir(name: str, text: str, *others: str) -> Compiled:
+    """Compile an LLVM module that defines `void name(i64*)`, linked with others that it calls.
 
     Raises:
-        CodegenError: the text is not valid; the message carries it.
+        CodegenError: a text is not valid; the message carries it.
     """
     with global_compiler_lock:
         library = _codegen().create_library(name)
         library.enable_object_caching()
-        try:
-            module = llvm.parse_assembly(text)
-            module.verify()
-        except RuntimeError as error:
-            raise CodegenError(f"kernel {name} is not valid LLVM IR: {error}\n{text}") from error
-        module.name = name
-        library.add_llvm_module(module)
+        for part in (text, *others):
+            try:
+                module = llvm.parse_assembly(part)
+                module.verify()
+            except RuntimeError as error:
+                said = f"kernel {name} is not valid LLVM IR: {error}\n{part}"
+                raise CodegenError(said) from error
+            module.name = name
+            library.add_llvm_module(module)
         library.finalize()
         return _compiled(library, name)
 

@@ -177,4 +177,94 @@ class DriverKernel:
         return f"driver_{self.driver}"
 
 
-Signature = MapKernel | ReduceKernel | GemmKernel | LibraryKernel | DriverKernel
+@dataclass(frozen=True, slots=True)
+class ProductKernel:
+    """One matrix product by BLAS: `out = a b`, or `out += a b`.
+
+    Record: out, a, b; m, n, k; leading dimensions of out, a, b; whether a, b are transposed;
+    whether it adds.
+    """
+
+    dtype: DType
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return f"product_{self.dtype.value}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReachKernel:
+    """The columns of a mask up to the last that is in use (`ckpt.ir.kernel.Reach`).
+
+    Record: cell, mask, filling, log_sum (0 if there is none); rows, columns; bytes from row to
+    row, and from column to column: if those do not follow one another, all are in use.
+
+    Attributes:
+        dtype: of the filling and of log_sum.
+        from_sums: whether there is a log_sum.
+    """
+
+    dtype: DType
+    from_sums: bool
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return f"reach_{self.dtype.value}{'_from_sums' if self.from_sums else ''}"
+
+    @property
+    def vanishing(self) -> float:
+        """How far below the logarithm of a sum an exponential is zero, in the dtype."""
+        return 200.0 if self.dtype is DType.F32 else 1000.0
+
+
+Part = MapKernel | ReduceKernel | ProductKernel | ReachKernel
+"""What a blocked kernel calls."""
+
+
+HOW_TO_CUT = 3
+"""Words at the start of the record of a blocked kernel that only `blocks.parts_of` reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlocksKernel:
+    """Loops around other kernels, whose records are made anew in every turn.
+
+    Record: how the call may be cut (a loop, the number of parts, bytes of scratch of each); the
+    number of turns of each loop; the words of each part, one after another, each in one of these
+    forms.
+
+        same   itself
+        moves  an address; how far it moves with each turn of each loop, in bytes
+        rest   a length and a block: what is left of the length in this turn, at most a block
+        once   itself in the first turn of a loop, 0 in later ones
+        held   the address of an i64: what stands there when the part is called
+
+    Attributes:
+        loops: how many there are.
+        parts: what a turn calls, in order: the kernel, and per word its form with the number of
+            the loop that it depends on (0 where it depends on none, or on all).
+    """
+
+    loops: int
+    parts: tuple[tuple[Part, tuple[tuple[str, int], ...]], ...]
+
+    @property
+    def kernels(self) -> tuple[Part, ...]:
+        """The kernels that it calls, each once."""
+        return tuple(dict.fromkeys(part for part, _ in self.parts))
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return (
+            f"blocks_{len(self.parts)}_l{self.loops}_{sha256(repr(self).encode()).hexdigest()[:8]}"
+        )
+
+    def length(self, form: str) -> int:
+        """How many words of the record a word in this form takes."""
+        return {"moves": 1 + self.loops, "rest": 2}.get(form, 1)
+
+
+Signature = GemmKernel | LibraryKernel | DriverKernel | BlocksKernel | Part

@@ -13,13 +13,17 @@ from typing import Any
 from ckpt.codegen.expression import expression_of, run_steps
 from ckpt.codegen.kernels import (
     ArrayShape,
+    BlocksKernel,
     DriverKernel,
     GemmKernel,
     LibraryKernel,
     MapKernel,
+    ProductKernel,
+    ReachKernel,
     ReduceKernel,
     Signature,
 )
+from ckpt.codegen.numba_blocks import blocks_source, product_lines, reach_lines
 from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
 from ckpt.cost.reduction import LANES
 from ckpt.errors import CodegenError
@@ -133,6 +137,9 @@ class _Source:
 
 def source_of(kernel: Signature, name: str) -> str:
     """The Python source of a kernel: a function of the address of its record."""
+    if isinstance(kernel, BlocksKernel):
+        parts = [source_of(part, part.name) for part in kernel.kernels]
+        return "\n".join([*parts, *blocks_source(kernel, name)]) + "\n"
     s = _Source()
     match kernel:
         case MapKernel():
@@ -143,6 +150,10 @@ def source_of(kernel: Signature, name: str) -> str:
             _gemm(s, kernel)
         case LibraryKernel():
             _library(s, kernel)
+        case ProductKernel():
+            s.lines += [f"    {line}" for line in product_lines(kernel)]
+        case ReachKernel():
+            s.lines += [f"    {line}" for line in reach_lines(kernel)]
         case DriverKernel():
             s.do("function(address_of(record))")
     return "\n".join([f"def {name}(record):", *s.lines]) + "\n"
@@ -162,6 +173,11 @@ def function_of(kernel: Signature, source: str, name: str) -> Callable[..., None
     if isinstance(kernel, DriverKernel):
         scope["function"] = _function("drivers", kernel.driver)
     exec(compile(source, f"<{name}>", "exec"), scope)  # noqa: S102 (our own text)
+    if isinstance(kernel, BlocksKernel):
+        import numba
+
+        for part in kernel.kernels:
+            scope[part.name] = numba.njit(error_model="numpy")(scope[part.name])
     return scope[name]
 
 

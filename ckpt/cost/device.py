@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ckpt.errors import CkptError
 from ckpt.ir.types import DType
 
+_HALF = ("bf16", "f16")
+"""Dtypes that devices may have a rate for and programs of our own do not use."""
+
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -32,8 +35,9 @@ class Device(BaseModel):
 
     Attributes:
         name: how reports call it.
-        flops_per_second: per dtype ("f32", "f64", "i32", "i64", "bool"), sustained by dense
-            matrix products (or, for integers and bool, by elementwise loops).
+        flops_per_second: per dtype ("f32", "f64", "i32", "i64", "bool", and "bf16" and "f16" where
+            they are known), sustained by dense matrix products (or, for integers and bool, by
+            elementwise loops).
         bytes_per_second: memory bandwidth of long loops.
         capacity_bytes: memory in all; None when it is not known.
         launch_seconds: what a kernel costs before it does anything.
@@ -53,7 +57,8 @@ class Device(BaseModel):
     def _rates(self) -> "Device":
         """Every dtype needs a rate, and nothing else may have one."""
         missing = [t.value for t in DType if t.value not in self.flops_per_second]
-        unknown = [t for t in self.flops_per_second if t not in {d.value for d in DType}]
+        known = {*(d.value for d in DType), *_HALF}
+        unknown = [t for t in self.flops_per_second if t not in known]
         if missing or unknown:
             said = f"lacks {', '.join(missing)}" if missing else f"has unknown {unknown[0]!r}"
             raise ValueError(f"flops_per_second {said}")
@@ -71,6 +76,21 @@ class Device(BaseModel):
         except OSError as error:
             raise DeviceError(f"{path}: {error.strerror}") from error
         return _parse(text, str(path))
+
+    @staticmethod
+    def named(name: str) -> "Device":
+        """A device that comes with the package ("cpu", "h100", "h200"), or one read from a file.
+
+        Raises:
+            DeviceError: there is neither.
+
+        >>> Device.named("h100").flops_per_second["bf16"]
+        400000000000000.0
+        """
+        shipped = resources.files("ckpt.cost").joinpath("devices", f"{name}.yaml")
+        if "/" not in name and shipped.is_file():
+            return _parse(shipped.read_text("utf-8"), f"the built-in {name}.yaml")
+        return Device.load(name)
 
     @staticmethod
     def this() -> "Device":

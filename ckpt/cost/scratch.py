@@ -1,7 +1,8 @@
 """Memory that a let needs while it runs, beyond its operands and results."""
 
+from ckpt.cost.blocks import places_of
 from ckpt.cost.contraction import product, uses_blas
-from ckpt.ir.kernel import Contract, Library, Nested
+from ckpt.ir.kernel import Blocks, Contract, Library, Nested
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn, Var
 from ckpt.ir.storage import Stored
@@ -19,9 +20,11 @@ def scratch_bytes(eqn: Eqn, stored: dict[Var, Stored]) -> int:
     kernel = eqn.op.lower(*types)
     if isinstance(kernel, Library | Nested):
         return kernel.scratch_bytes
-    if not isinstance(kernel, Contract):
+    if not isinstance(kernel, Contract | Blocks):
         return 0
     layouts = [stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins]
+    if isinstance(kernel, Blocks):
+        return places_of(kernel, types, layouts).nbytes
     form = product(kernel, types, layouts)
     if not uses_blas(form, types[0].dtype.is_float):
         return 0

@@ -25,7 +25,7 @@ def traced(subject: Subject) -> str:
 
 def forward(subject: Subject) -> str:
     """The cleaned-up program after the forward pass: tangents interleaved with primals."""
-    return to_text(jvp(prepared(subject.traced.program), _wrt(subject)))
+    return to_text(jvp(_prepared(subject), _wrt(subject)))
 
 
 def primal(subject: Subject, options: Options | None = None) -> str:
@@ -62,13 +62,17 @@ def _outs(subject: Subject) -> list[bool]:
 
 
 def _halves(subject: Subject) -> Halves:
-    return tangent_halves(prepared(subject.traced.program), _wrt(subject), _outs(subject))
+    return tangent_halves(_prepared(subject), _wrt(subject), _outs(subject))
+
+
+def _prepared(subject: Subject) -> Program:
+    return prepared(subject.traced.program, patterns=subject.patterns)
 
 
 def _decided(subject: Subject, options: Options) -> Halves:
     """The halves that a user would hold: unzipped by the choices of a policy."""
     program = subject.traced.program
-    joint = pullback_of(program, _wrt(subject), _outs(subject))
+    joint = pullback_of(program, _wrt(subject), _outs(subject), patterns=subject.patterns)
     costs = CostModel(options.device)
     decision = decide(
         joint.program,

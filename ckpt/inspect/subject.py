@@ -18,12 +18,14 @@ class Subject:
         traced: the function, traced.
         wrt: per input, whether it is differentiated by; None when no gradient is taken.
         joint: value and gradient in one program, or the function as it is; not fused yet.
+        patterns: whether lets were replaced by patterns with kernels of their own.
     """
 
     name: str
     traced: Traced
     wrt: tuple[bool, ...] | None
     joint: Joint
+    patterns: bool = True
 
     def ready(self, options: Options) -> Joint:
         """The program that is planned: fused, unless that is turned off."""
@@ -40,19 +42,24 @@ def returns_scalar(traced: Traced) -> bool:
     return len(outs) == 1 and not outs[0].type.shape and outs[0].type.has_tangent
 
 
-def subject_of(name: str, traced: Traced, argnums: Sequence[int] | None) -> Subject:
+def subject_of(
+    name: str, traced: Traced, argnums: Sequence[int] | None, *, patterns: bool = True
+) -> Subject:
     """A function ready to plan.
 
     Args:
         name: what the user called it.
         traced: the function, traced.
         argnums: the positional arguments to differentiate by; None for no gradient.
+        patterns: whether lets are replaced by patterns with kernels of their own.
 
     Raises:
         TraceError: a gradient is asked for, and the function does not return a float scalar.
         ArgumentError: an argument cannot be differentiated by.
     """
     if argnums is None:
-        return Subject(name, traced, None, joint_of(traced.program))
+        joint = joint_of(traced.program, patterns=patterns)
+        return Subject(name, traced, None, joint, patterns)
     wrt = tuple(chosen(traced.arguments, len(traced.program.ins), argnums))
-    return Subject(name, traced, wrt, gradient_of(traced.program, wrt))
+    joint = gradient_of(traced.program, wrt, patterns=patterns)
+    return Subject(name, traced, wrt, joint, patterns)

@@ -138,6 +138,117 @@ class Nested:
     scratch_bytes: int
 
 
+REACH = -1
+"""In place of a loop: of an axis only as many elements as `Reach` counted are in use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """The part of an array that one turn of the loops of `Blocks` works on.
+
+    Attributes:
+        array: operands, then results, then scratch arrays are numbered from 0.
+        along: per axis of the array, the loop that moves along it, None where it is whole, or
+            `REACH`. An axis of length one is repeated. Scratch is not moved: there a loop says
+            how many elements of the axis are in use.
+    """
+
+    array: int
+    along: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply:
+    """`out[i,j] = Σ_k left[i,k] right[k,j]` on tiles of two axes.
+
+    Attributes:
+        swapped: whether the axes of left, and of right, stand the other way round.
+        adds: added to what `out` holds.
+    """
+
+    out: Tile
+    left: Tile
+    right: Tile
+    swapped: tuple[bool, bool] = (False, False)
+    adds: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Zeros in a tile of two axes, in the first turn of a loop."""
+
+    out: Tile
+    loop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Count the columns of a mask up to the last in use: beyond, every row is false.
+
+    All are in use if one of the rows is false everywhere, or if what stands in place of false
+    could still count: if its exponential, taken from `log_sum`, does not vanish. Without
+    `log_sum` only -inf vanishes.
+
+    Attributes:
+        cell: scratch of one i64, for the count.
+        mask: booleans of two axes.
+        fill: the scalar that stands in their place where they are false.
+        log_sum: one element a row.
+        columns: how many there are.
+    """
+
+    cell: Tile
+    mask: Tile
+    fill: Tile
+    log_sum: Tile | None
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """`out[i] = code(x0[i], x1[i], ...)`; `axes` as `Map.axes`, in those of the tile `out`."""
+
+    out: Tile
+    code: Expression
+    ins: tuple[Tile, ...]
+    axes: tuple[Axes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """Combine `element(x0[i], x1[i], ...)` along the last axis of the tile `ins[0]`.
+
+    Attributes:
+        code: "add", "mul", "max" or "min".
+        axes: as `Map.axes`, in those of `ins[0]`.
+    """
+
+    out: Tile
+    code: str
+    element: Expression
+    ins: tuple[Tile, ...]
+    axes: tuple[Axes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Loops around kernels that work on tiles, so that what stands between them stays small.
+
+    Attributes:
+        turns: length and step of each loop, outermost first; a last turn may be shorter. With
+            step 0 a loop goes one by one and takes its axis away from tiles.
+        scratch: shape and dtype of arrays that hold what one turn needs.
+        steps: what a turn does, in order.
+        cut: a loop that may be cut into parts that run at the same time, and into how many; each
+            part has scratch of its own.
+    """
+
+    turns: tuple[tuple[int, int], ...]
+    scratch: tuple[tuple[Axes, str], ...]
+    steps: tuple[Multiply | Clear | Reach | Apply | Combine, ...]
+    cut: tuple[int, int] = (0, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class NoKernel:
     """Nothing runs: the op only exists between passes, or always is a view."""
@@ -145,4 +256,4 @@ class NoKernel:
     why: str
 
 
-Kernel = Map | Reduce | Contract | Copy | Concat | Window | Library | Nested | NoKernel
+Kernel = Map | Reduce | Contract | Copy | Concat | Window | Library | Nested | Blocks | NoKernel

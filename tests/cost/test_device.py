@@ -38,7 +38,7 @@ def test_a_file_is_read_as_it_says(tmp_path):
         ("capacity_bytes", "capacity", "capacity"),
         ("duplex: true", "duplex: maybe", "host_link.duplex"),
         ("f64: 1.0e9, ", "", "lacks f64"),
-        ("bool: 1.0e9", "bool: 1.0e9, f16: 1.0", "unknown 'f16'"),
+        ("bool: 1.0e9", "bool: 1.0e9, f8: 1.0", "unknown 'f8'"),
         ("bytes_per_second: 1.0e9\n", "bytes_per_second: .inf\n", "bytes_per_second"),
         ("name: two", "name: [", "not YAML"),
     ],

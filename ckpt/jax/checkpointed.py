@@ -1,0 +1,188 @@
+"""`ckpt.jax.checkpoint`: a function like the one given, whose gradient keeps to a budget."""
+
+import functools
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from ckpt.choice import Budget, Limits
+from ckpt.errors import ArgumentError
+from ckpt.jax.device import Accelerator
+from ckpt.jax.internals import jax, trace_key, typeof
+from ckpt.jax.planned import planned_p
+from ckpt.jax.planning import WORK, Plan, Request, plan_for
+from ckpt.jax.trace import refuse_effects, without_constants
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A function at one set of shapes.
+
+    Attributes:
+        jaxpr: its program, closed-over arrays first among the arguments.
+        constants: those arrays; tracers of an outer transformation among them, perhaps.
+        out_tree: the structure of its results.
+        leaves: which leaves of the call are arguments of the program.
+    """
+
+    jaxpr: Any
+    constants: tuple[Any, ...]
+    out_tree: Any
+    leaves: tuple[int, ...]
+
+
+@dataclass(eq=False)
+class Checkpointed(Generic[P, R]):
+    """What `checkpoint` returns: call it, or ask for the plan of a call."""
+
+    function: Callable[P, R]
+    request: Request
+    _traced: dict[Hashable, Traced] = field(default_factory=dict[Hashable, Traced], repr=False)
+
+    def __post_init__(self) -> None:
+        functools.update_wrapper(self, self.function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function; only differentiation makes a plan."""
+        traced, values = self.trace(args, kwargs)
+        outs = planned_p.bind(*traced.constants, *values, jaxpr=traced.jaxpr, request=self.request)
+        return jax.tree.unflatten(traced.out_tree, outs)
+
+    def trace(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Traced, list[Any]]:
+        """The program for arguments like these, and the arguments as it takes them.
+
+        Raises:
+            EffectError: the function has side effects.
+        """
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        places = tuple(i for i, leaf in enumerate(leaves) if _is_array(leaf))
+        values = [leaves[i] for i in places]
+        static = [(i, leaf) for i, leaf in enumerate(leaves) if i not in set(places)]
+        avals = tuple(_spec(x) for x in values)
+        key = _key(tree, avals, static)
+        if key is not None and key in self._traced:
+            return self._traced[key], values
+
+        def flat(*given: Any) -> list[Any]:
+            full = list(leaves)
+            for i, x in zip(places, given, strict=True):
+                full[i] = x
+            args_, kwargs_ = jax.tree.unflatten(tree, full)
+            out = call(*args_, **kwargs_)
+            outs, out_tree = jax.tree.flatten(out)
+            shown.append(out_tree)
+            return outs
+
+        call: Callable[..., Any] = self.function
+        shown: list[Any] = []
+        closed = jax.make_jaxpr(flat)(*avals)
+        refuse_effects(closed.jaxpr)
+        jaxpr, constants = without_constants(closed, pins=self.request.pins)
+        traced = Traced(jaxpr, constants, shown[-1], places)
+        if key is not None and not any(isinstance(c, jax.core.Tracer) for c in constants):
+            self._traced[key] = traced
+        return traced, values
+
+    def plan_of(self, args: Sequence[Any], kwargs: dict[str, Any], argnums: Any = 0) -> Plan:
+        """The plan for the gradient by some arguments, arrays or shapes.
+
+        Raises:
+            BudgetError: no plan fits.
+            DifferentiationError: there is nothing to differentiate.
+        """
+        traced, _ = self.trace(args, kwargs)
+        by = (argnums,) if isinstance(argnums, int) else tuple(argnums)
+        flags = [i in by for i, arg in enumerate(args) for _ in jax.tree.leaves(arg)]
+        flags += [False] * len(jax.tree.leaves(kwargs))
+        leaves = jax.tree.leaves((tuple(args), kwargs))
+        if any(i >= len(args) or i < -len(args) for i in by):
+            raise ArgumentError(f"argnums={argnums}: the call has {len(args)} positional arguments")
+        wanted = [False] * len(traced.constants)
+        wanted += [
+            flags[i] and jax.dtypes.issubdtype(_spec(leaves[i]).dtype, jax.numpy.inexact)
+            for i in traced.leaves
+        ]
+        return plan_for(traced.jaxpr, tuple(wanted), self.request)
+
+
+def checkpoint(
+    f: Callable[P, R],
+    *,
+    budget: Budget | int | str | None = None,
+    reserve: int | str = 0,
+    device: Accelerator | str | None = None,
+    policy: str = "auto",
+    limits: Limits | None = None,
+    offload: bool = False,
+    pins: bool = True,
+) -> Checkpointed[P, R]:
+    """Give a function whose gradient fits a byte budget with the least recomputation found.
+
+    The values are those of the function. Nothing is planned until it is differentiated; then there
+    is one plan for each set of shapes, kept in memory and on disk.
+
+    Args:
+        f: any function that JAX can differentiate, on pytrees of arrays; leaves that are no
+            arrays are taken as they are. It must have no side effects.
+        budget: a `ckpt.Budget`, bytes, ``"12GiB"``, or ``"0.4x"`` of the peak without
+            recomputation: for everything alive on one device while the function and its gradient
+            run, arguments and gradients included. None saves everything.
+        reserve: bytes of the budget for what lives elsewhere, such as optimizer state.
+        device: whose costs to plan with: a name, a YAML file, or by default the one JAX runs on.
+        policy: who decides.
+        limits: how hard to search.
+        offload: allow values to wait in host memory, at the price in the device's file.
+        pins: keep `jax.checkpoint`s inside `f` as they are; False lets the plan decide there too.
+
+    Returns:
+        A function like `f`, under every transformation of JAX.
+
+    Raises:
+        BudgetError: when it is differentiated, if no plan fits.
+        EffectError: when it is called, if `f` has side effects.
+
+    >>> import jax, jax.numpy as jnp
+    >>> f = checkpoint(lambda w, x: jnp.sin(x @ w).sum(), budget="1MiB")
+    >>> w, x = jnp.ones((64, 64)), jnp.ones((64, 64))
+    >>> bool((jax.grad(f)(w, x) == jax.grad(f.function)(w, x)).all())
+    True
+    """
+    if isinstance(f, Checkpointed):
+        f = f.function
+    asked = Budget.of(budget)
+    if reserve:
+        asked = replace(asked, reserve=reserve)  # pyright: ignore[reportArgumentType]
+    request = Request(
+        asked, Accelerator.of(device), policy, limits or Limits(work=WORK), offload, pins
+    )
+    _ = request.link  # a device without one is refused now
+    return Checkpointed(f, request)
+
+
+def _is_array(leaf: Any) -> bool:
+    if isinstance(leaf, (bool, int, float, complex)):
+        return True
+    return hasattr(leaf, "shape") and hasattr(leaf, "dtype")
+
+
+def _spec(x: Any) -> Any:
+    if isinstance(x, jax.ShapeDtypeStruct):
+        return x
+    aval = typeof(x)
+    return jax.ShapeDtypeStruct(
+        aval.shape, aval.dtype, weak_type=aval.weak_type, sharding=getattr(aval, "sharding", None)
+    )
+
+
+def _key(tree: Any, avals: tuple[Any, ...], static: list[tuple[int, Any]]) -> Hashable | None:
+    """What a traced program depends on; None if that cannot be compared."""
+    shown = tuple((a.shape, a.dtype, a.weak_type, str(a.sharding)) for a in avals)
+    key = (tree, shown, tuple(static), trace_key())
+    try:
+        hash(key)
+    except TypeError:
+        return None
+    return key
