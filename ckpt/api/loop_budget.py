@@ -135,17 +135,12 @@ def _options(program: Program, let: int, costs: CostModel, variants: Variants) -
         for i, e in enumerate(program.eqns)
         if isinstance(e.op, ScanReverse) and tape in e.ins
     }
+    bodies: list[Mapping[int, Program]] = [{i: r.back for i, r in reverses.items()}]
     state = block_of(op.states).nbytes
-    bodies = (
-        [
-            {i: back}
-            for i, r in reverses.items()
-            # a body whose own values are few beside a state offers nothing
-            for back in (variants(r.back) if 2 * placed(r.back).arena_bytes >= state else (r.back,))
-        ]
-        if len(reverses) == 1
-        else [{i: r.back for i, r in reverses.items()}]
-    )
+    for i, r in reverses.items() if len(reverses) == 1 else ():
+        # a body whose own values are few beside a state has nothing to offer
+        if 2 * placed(r.back).arena_bytes >= state:
+            bodies = [{i: back} for back in variants(r.back)]
     steps = op.length if isinstance(op, Scan) else op.expected_steps
     # how many states a loop of unknown length can use is not known either
     for slots in slots_to_offer(steps if isinstance(op, Scan) else min(steps, SLOTS)):
