@@ -2,11 +2,12 @@
 
     python -m experiments.loops_benchmark [--size 256] [--steps 1000] [--slots 10 30 100]
 
-The gradient of the misfit of the final state with respect to the initial one, in f64.
-Everything runs in turns in one process, on one core; medians of processor time are reported. Per number of slots: steps forward as
-counted, the bytes of the arena as planned and as touched, the time of a gradient, and that time
-over `evaluations x step + steps x step back`, both steps timed on their own. JAX's bytes are its
-compiler's own figure for temporaries. Systems that are not installed are left out, and said to be.
+The gradient of the misfit of the final state with respect to the initial one, in f64. Everything
+runs in turns in one process, on one core; medians of processor time are reported. Per number of
+slots: steps forward as counted, the bytes of the arena as planned and as touched, the time of a
+gradient, and that time over `evaluations x step + steps x step back`, both steps timed on their
+own. JAX's bytes are its compiler's own figure for temporaries. Systems that are not installed are
+left out, and said to be.
 """
 
 import json
