@@ -39,7 +39,7 @@ from policies.explain import Story
 from policies.explain import explain as explain_decision
 from policies.greedy import smallest_peak
 from policies.kept_report import KeptReport
-from policies.loops.binomial import forward_steps
+from policies.loops.binomial import Binomial, forward_steps
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
 from policies.serialize import decision_from_json, decision_to_json, problem_to_json
@@ -49,6 +49,7 @@ from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
 __all__ = [
     "ALIGNMENT_BYTES",
     "LARGEST_BYTES",
+    "Binomial",
     "Budget",
     "Calls",
     "Choice",

@@ -59,6 +59,10 @@ class LoopError(CkptError, RuntimeError):
     """A loop made more steps than it may."""
 
 
+class UnrolledWarning(UserWarning):
+    """A Python loop was unrolled into very many lets; the message names the line."""
+
+
 class PlanError(CkptError, AssertionError):
     """A plan failed verification: it is damaged, foreign, or our bug."""
 

@@ -2,11 +2,12 @@
 
     python -m experiments.loops_benchmark [--size 256] [--steps 1000] [--slots 10 30 100]
 
-The gradient of the misfit of the final state with respect to the initial one, in f64, on one core.
-Everything runs in turns in one process; medians are reported. Per number of slots: steps forward as
-counted, the bytes of the arena as planned and as touched, the time of a gradient, and that time
-over `evaluations x step + steps x step back`, both steps timed on their own. JAX's bytes are its
-compiler's own figure for temporaries. Systems that are not installed are left out, and said to be.
+The gradient of the misfit of the final state with respect to the initial one, in f64. Everything
+runs in turns in one process, on one core; medians of processor time are reported. Per number of
+slots: steps forward as counted, the bytes of the arena as planned and as touched, the time of a
+gradient, and that time over `evaluations x step + steps x step back`, both steps timed on their
+own. JAX's bytes are its compiler's own figure for temporaries. Systems that are not installed are
+left out, and said to be.
 """
 
 import json
@@ -53,7 +54,7 @@ class Row:
         evaluations: steps forward, as counted; None where nobody counts.
         beyond_bytes: memory beyond inputs and results: the arena as touched, JAX's temporaries.
         planned_bytes: of the arena; None for others.
-        seconds: of one gradient, the median.
+        seconds: of processor time of one gradient, the median.
         over_forward: seconds over those of the system's own forward sweep.
         over_ideal: seconds over what its steps take on their own; None for others.
         error: largest difference from our gradient, relative to its largest element.
@@ -97,10 +98,10 @@ def alone(program: Program) -> Callable[[], float]:
     outs = [np.empty(v.type.shape, v.type.dtype.numpy) for v in program.outs]
 
     def run() -> float:
-        began = time.perf_counter()
+        began = time.process_time()
         for _ in range(20):
             made(*ins, out=outs)
-        return (time.perf_counter() - began) / 20
+        return (time.process_time() - began) / 20
 
     return run
 
@@ -167,9 +168,9 @@ def in_jax(config: burgers.Config, slots: int) -> dict[str, tuple[Callable[..., 
 
 def timed(run: Callable[[], Any]) -> float:
     """Seconds of one run."""
-    began = time.perf_counter()
+    began = time.process_time()
     run()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def measure(config: burgers.Config, slots: list[int], repeat: int) -> list[Row]:

@@ -2,11 +2,15 @@
 
     gradient      value_and_grad, grad, compile: functions with a byte budget
     step          Step: traced, planned and compiled once per signature
+                  (`planning` decides and places, `loop_budget` what loops keep, `nested` makes
+                  the programs ready that ops hold)
     derivatives   jvp, linearize, vjp
     stage         partial_eval: early and late programs under a budget
                   (`priced` is what the policy sees, `split` makes the halves, `half` runs them on
                   some of the arguments, which are a `part`; `staged` is what the user gets,
                   `residuals` what crosses, `tensors_file` how it rests on disk)
+    loops         scan, fori_loop, while_loop, map
+    branches      cond, switch
     custom        custom_jvp, custom_vjp
     pins          save, recompute
     derive        from a program to its derivative programs: the three passes, put together

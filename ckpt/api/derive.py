@@ -15,9 +15,11 @@ from ckpt.simplify import simplify
 from ckpt.simplify.accumulate import accumulate
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.gather import gather
+from ckpt.simplify.hoist import hoist
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.recognise import recognise
 from ckpt.simplify.sink import sink
+from ckpt.simplify.unpad import unpad
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +39,15 @@ class Joint:
 def prepared(program: Program, *, patterns: bool = True) -> Program:
     """A traced program, ready to be derived: calls flattened, cleaned up, patterns in place.
 
+    What is the same in every step of a loop is computed before it.
+
     Functions with derivative rules of their own stay whole until they have been derived.
 
     Args:
         program: as traced.
         patterns: whether lets are replaced by patterns with kernels of their own.
     """
-    ready = simplify(inline_calls(program))
+    ready = simplify(hoist(simplify(inline_calls(program))))
     return recognise(ready) if patterns else ready
 
 
@@ -140,7 +144,7 @@ def _closed(
     # Seeds of literal value spread through the transposed program as literals.
     backs = inline(b, inline_calls(cotangent, custom=True), [*early[n_outs:], *seeds])
     program = gather(simplify(b.build([*early[:n_outs], *backs])))
-    program = sink(own_outputs(accumulate(program)))
+    program = sink(own_outputs(accumulate(unpad(program))))
     return Joint(program, _border(program, primal))
 
 

@@ -1,8 +1,10 @@
-"""How many states each loop keeps: chosen together with everything else that a budget is for.
+"""What each loop keeps: chosen together with everything else that a budget is for.
 
-A loop that is run back offers a list of options: more slots on its tape, fewer steps made again.
-The options of all loops are merged into one list by bytes; each of its points makes a program
-that the policy plans as usual, and the best plan that fits is taken.
+A loop that is run back offers a list of options, pairs of two choices: how many states its tape
+keeps, where more slots mean fewer steps made again, and how the body of the reverse loop is
+planned, where less memory means that it recomputes more of its own. Loops inside that body are
+part of the second. The options of all loops are merged into one list by bytes; each of its points
+makes a program that the policy plans as usual, and the best plan that fits is taken.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +16,11 @@ from ckpt.choice import Budget, forward_steps, problem_of
 from ckpt.cost.model import CostModel
 from ckpt.errors import BudgetError
 from ckpt.ir.program import Atom, Eqn, Program, Var
-from ckpt.ir.tape import tape_type
+from ckpt.ir.tape import block_of, tape_type
 from ckpt.ops.loop import Scan
 from ckpt.ops.loop_reverse import ScanReverse
 from ckpt.ops.while_loop import SLOTS, While
+from ckpt.plan.nested import placed
 from ckpt.plan.plan import Plan
 
 MOST_SLOTS = 4096
@@ -42,11 +45,23 @@ P = TypeVar("P", bound=Planned)
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """Slots for some loops, by the let that makes the tape, and what that costs."""
+    """What some loops keep, and what that costs.
+
+    Attributes:
+        slots: by the let that makes the tape.
+        backs: by the let that runs the loop back, its body.
+        nbytes: of the tapes, and of the arenas of the bodies.
+        seconds: of steps made again and of steps back.
+    """
 
     slots: Mapping[int, int]
+    backs: Mapping[int, Program]
     nbytes: int
     seconds: float
+
+
+Variants = Callable[[Program], Sequence[Program]]
+"""The ways to run a body that are worth offering, itself the first."""
 
 
 def loops_of(program: Program) -> list[int]:
@@ -54,8 +69,17 @@ def loops_of(program: Program) -> list[int]:
     return [i for i, e in enumerate(program.eqns) if isinstance(e.op, Scan | While) and e.op.slots]
 
 
-def with_slots(program: Program, slots: Mapping[int, int]) -> Program:
-    """The same program with other tapes; every reverse loop follows the tape that it reads."""
+def with_slots(
+    program: Program, slots: Mapping[int, int], backs: Mapping[int, Program] | None = None
+) -> Program:
+    """The same program with other tapes; every reverse loop follows the tape that it reads.
+
+    Args:
+        program: with every loop's programs planned.
+        slots: by the let that makes the tape.
+        backs: by the let that runs a loop back, another body for it.
+    """
+    bodies = backs or {}
     tapes: dict[Var, tuple[Var, int]] = {}
     eqns: list[Eqn] = []
 
@@ -76,18 +100,25 @@ def with_slots(program: Program, slots: Mapping[int, int]) -> Program:
                 steps = op.expected_steps
                 again = forward_steps(steps, n) - (steps - 1)
                 op = replace(op, slots=n, again=again)
+                if i in bodies:
+                    op = replace(op, back=bodies[i], arena_bytes=_arena(op.advance, bodies[i]))
                 outs = (Var(kept.type, outs[0].name), *outs[1:])
         eqns.append(Eqn(outs, op, tuple(map(renamed, eqn.ins)), eqn.source))
     return Program(program.name, program.ins, tuple(eqns), program.outs)
 
 
-def options_of(program: Program, costs: CostModel) -> list[Option]:
+def options_of(program: Program, costs: CostModel, variants: Variants) -> list[Option]:
     """The options of all loops together, from the least memory to the least time."""
-    merged = [Option({}, 0, 0.0)]
+    merged = [Option({}, {}, 0, 0.0)]
     for let in loops_of(program):
-        own = list(_options(program, let, costs))
+        own = _pareto(list(_options(program, let, costs, variants)))
         both = [
-            Option({**a.slots, **b.slots}, a.nbytes + b.nbytes, a.seconds + b.seconds)
+            Option(
+                {**a.slots, **b.slots},
+                {**a.backs, **b.backs},
+                a.nbytes + b.nbytes,
+                a.seconds + b.seconds,
+            )
             for a in merged
             for b in own
         ]
@@ -95,17 +126,35 @@ def options_of(program: Program, costs: CostModel) -> list[Option]:
     return merged
 
 
-def _options(program: Program, let: int, costs: CostModel) -> Iterator[Option]:
+def _options(program: Program, let: int, costs: CostModel, variants: Variants) -> Iterator[Option]:
     eqn = program.eqns[let]
     op, tape = eqn.op, eqn.outs[-1]
     assert isinstance(op, Scan | While)
-    reverses = [e.op for e in program.eqns if isinstance(e.op, ScanReverse) and tape in e.ins]
+    reverses = {
+        i: e.op
+        for i, e in enumerate(program.eqns)
+        if isinstance(e.op, ScanReverse) and tape in e.ins
+    }
+    bodies: list[Mapping[int, Program]] = [{i: r.back for i, r in reverses.items()}]
+    state = block_of(op.states).nbytes
+    for i, r in reverses.items() if len(reverses) == 1 else ():
+        # a body whose own values are few beside a state has nothing to offer
+        if 2 * placed(r.back).arena_bytes >= state:
+            bodies = [{i: back} for back in variants(r.back)]
     steps = op.length if isinstance(op, Scan) else op.expected_steps
     # how many states a loop of unknown length can use is not known either
     for slots in slots_to_offer(steps if isinstance(op, Scan) else min(steps, SLOTS)):
         again = forward_steps(steps, slots) - (steps - 1)
-        seconds = sum(again * costs.program_seconds(r.advance) for r in reverses)
-        yield Option({let: slots}, tape_type(op.states, slots).nbytes, seconds)
+        forward = sum(again * costs.program_seconds(r.advance) for r in reverses.values())
+        for backs in bodies:
+            arena = sum(_arena(reverses[i].advance, back) for i, back in backs.items())
+            seconds = forward + steps * sum(map(costs.program_seconds, backs.values()))
+            yield Option({let: slots}, backs, tape_type(op.states, slots).nbytes + arena, seconds)
+
+
+def _arena(*programs: Program) -> int:
+    """Bytes that programs which take turns need."""
+    return max(placed(p).arena_bytes for p in programs)
 
 
 def slots_to_offer(length: int) -> list[int]:
@@ -131,7 +180,11 @@ def _thinned(options: Sequence[Option]) -> list[Option]:
 
 
 def plan_loops(
-    joint: Joint, budget: Budget, costs: CostModel, plan: Callable[[Joint, Budget], P]
+    joint: Joint,
+    budget: Budget,
+    costs: CostModel,
+    plan: Callable[[Joint, Budget], P],
+    variants: Variants = lambda body: (body,),
 ) -> P:
     """The best plan of a program with loops, over all numbers of slots.
 
@@ -140,14 +193,17 @@ def plan_loops(
         budget: on everything alive during a step.
         costs: seconds of a let.
         plan: plans a program whose slots are chosen.
+        variants: other ways to run a body.
 
     Raises:
         BudgetError: no plan fits, not even with one slot a loop.
     """
-    options = options_of(joint.program, costs)
+    uncapped = budget == Budget(reserve=budget.reserve)
+    options = options_of(joint.program, costs, (lambda body: (body,)) if uncapped else variants)
 
     def made(option: Option) -> Joint:
-        return Joint(with_slots(joint.program, option.slots), joint.n_known)
+        chosen = with_slots(joint.program, option.slots, option.backs)
+        return Joint(chosen, joint.n_known)
 
     def tried(option: Option, cap: Budget) -> P | None:
         try:
@@ -156,7 +212,7 @@ def plan_loops(
             return None
 
     fastest = plan(made(options[-1]), Budget(reserve=budget.reserve))
-    if budget == Budget(reserve=budget.reserve):
+    if uncapped:
         return fastest
     if budget.overhead is not None:
         return _leanest(options, fastest, budget, tried)

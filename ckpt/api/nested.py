@@ -10,9 +10,11 @@ from ckpt.ir.program import Atom, Eqn, Program, Var
 from ckpt.ir.storage import Stored, storage
 from ckpt.plan.nested import placed
 from ckpt.simplify import simplify
+from ckpt.simplify.accumulate import accumulate
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink
+from ckpt.simplify.unpad import unpad
 
 
 def with_nested(program: Program, *, fusion: bool = True) -> Program:
@@ -47,7 +49,7 @@ def with_loops(joint: Joint, *, fusion: bool) -> Joint:
 
 def _ready(program: Program, *, fusion: bool) -> Program:
     plain = simplify(inline_calls(forget(program), custom=True))
-    sunk = sink(own_outputs(plain))
+    sunk = sink(own_outputs(accumulate(unpad(plain))))
     return with_nested(fuse(sunk) if fusion else sunk, fusion=fusion)
 
 

@@ -24,6 +24,9 @@ from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
 from ckpt.errors import BudgetError
 from ckpt.frontends.numpy import Traced
+from ckpt.ir.ordered import ordered
+from ckpt.ir.program import Program
+from ckpt.plan.nested import placed
 from ckpt.plan.place import place
 from ckpt.plan.plan import Decided, Plan
 
@@ -80,7 +83,26 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
         options.budget,
         CostModel(options.device),
         lambda chosen, budget: _plan(traced, chosen, replace(options, budget=budget)),
+        lambda body: _variants(traced, body, options),
     )
+
+
+def _variants(traced: Traced, body: Program, options: Options) -> list[Program]:
+    """A body, and the same with ever less memory for its own values, down to the least."""
+    found = [body]
+    base = sum(v.type.nbytes for v in (*body.ins, *body.outs))
+    caps = [base + int(share * placed(body).arena_bytes) for share in _SHARES]
+    while caps:
+        cap = caps.pop(0)
+        told = replace(options, budget=Budget(bytes=cap), limits=Limits(work=_VARIANT_WORK))
+        try:
+            made = plan_joint(traced, Joint(body, len(body.eqns)), told)
+        except BudgetError as error:
+            # less cannot be had: the least that is known to work is the last one
+            caps = [error.min_bytes] if caps and error.min_bytes is not None else []
+            continue
+        found.append(ordered(made.joint.program, [step.let for step in made.plan.steps]))
+    return found
 
 
 def _plan(traced: Traced, joint: Joint, options: Options) -> Compiled:
@@ -198,3 +220,5 @@ class _Over:
 
 
 _FRAGMENTATION_TRIES = 4
+_SHARES = (0.8, 0.6, 0.4, 0.25, 0.15, 0.08, 0.0, 0.0)
+_VARIANT_WORK = 2000

@@ -86,7 +86,7 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
         case Concat():
             return _concat(kernel.axis, outs[0], types, ins)
         case Window():
-            return _window(kernel, outs[0], types[0], ins[0])
+            return _window(kernel, outs[0], types, ins)
         case Reduce():
             return [_reduce(kernel, outs[0], types[0], ins)]
         case Contract():
@@ -137,11 +137,13 @@ def _concat(axis: int, out: Type, types: Sequence[Type], ins: Sequence[_Array]) 
     return calls
 
 
-def _window(kernel: Window, out: Type, t: Type, x: _Array) -> list[Call]:
+def _window(kernel: Window, out: Type, types: Sequence[Type], ins: Sequence[_Array]) -> list[Call]:
     """Zeros around the elements, axis by axis from the outermost, then the elements.
 
-    Where elements stand apart, everything is set to zero first.
+    Where elements stand apart, everything is set to zero first. What is added to an operand finds
+    that in its place, or copied there.
     """
+    t, x = types[-1], ins[-1]
     strides = Layout.contiguous(out.shape).strides
     item = out.dtype.itemsize
 
@@ -153,6 +155,11 @@ def _window(kernel: Window, out: Type, t: Type, x: _Array) -> list[Call]:
     def zeros(start: Axes, shape: Axes) -> list[Call]:
         return _map("zero", shape, [at(start, (1,) * len(shape))], []) if prod(shape) else []
 
+    if kernel.add:
+        (first,) = _map("copy", out.shape, [_result(out)], [ins[0]])
+        place = at(kernel.start, kernel.step)
+        begun = Call(first.kernel, first.words, copies=True)
+        return [begun, *_map("add", t.shape, [place], [place, x])]
     calls: list[Call] = []
     if any(k > 1 and n > 1 for k, n in zip(kernel.step, t.shape, strict=True)) or not t.size:
         calls += zeros((0,) * t.ndim, out.shape)

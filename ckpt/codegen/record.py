@@ -39,7 +39,15 @@ Word = int | Address | Frame
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A kernel, and what stands in the record that it is called with."""
+    """A kernel, and what stands in the record that it is called with.
+
+    Attributes:
+        kernel: what is called.
+        words: its record.
+        copies: whether the first two words are where something is copied to and from; such a call
+            is left out where they are the same.
+    """
 
     kernel: Signature
     words: tuple[Word, ...]
+    copies: bool = False

@@ -115,7 +115,10 @@ def _calls(
             ]
             calls[step.let] = [tiles_of(call) for call in calls_of(eqn, layouts)]
         place = _placer(program, plan, step, constants)
-        yield from ((position, tiles, place) for tiles in calls[step.let])
+        for tiles in calls[step.let]:
+            ends = [place(word) for word in tiles[0].words[:2] if isinstance(word, Address)]
+            if not tiles[0].copies or ends[0] != ends[1]:
+                yield position, tiles, place
 
 
 class _Tasks:

@@ -14,13 +14,15 @@ numbers of `numpy.random`, which are then the same in every run (`ckpt.numpy.ran
     refusals     what cannot be traced, and what to write instead
 """
 
+import warnings
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optree
 
-from ckpt.errors import TraceError
+from ckpt.errors import TraceError, UnrolledWarning
 from ckpt.frontends import (
     creation,
     diagonals,
@@ -38,7 +40,7 @@ from ckpt.frontends import (
 from ckpt.frontends.arguments import NAMESPACE, Arguments, Spec, take_apart
 from ckpt.frontends.lets import stored
 from ckpt.frontends.lift import has_tracer, lift
-from ckpt.frontends.source import user_line
+from ckpt.frontends.source import quoted, user_line
 from ckpt.frontends.tracer import Tracer
 from ckpt.frontends.tracing import current, tracing
 from ckpt.ir.inline import inline
@@ -46,6 +48,9 @@ from ckpt.ir.program import Program, Var
 from ckpt.ir.types import Type
 
 __all__ = ["Arguments", "Spec", "Traced", "Tracer", "emit_program", "has_tracer", "take_apart"]
+
+MANY_LETS = 500
+"""So many lets of one line come with a hint."""
 
 RULES = (
     *(ufuncs, selection, reductions, shapes, joining, padding, diagonals, creation, indexing),
@@ -138,6 +143,7 @@ def trace(
         outs = [_output(leaf, path) for leaf, path in zip(leaves, paths, strict=True)]
         opened.check_constants()
         program = opened.builder.build(outs)
+    _hint_at_loops(program)
     return Traced(program, arguments, treedef, paths, tuple(opened.constants))
 
 
@@ -155,6 +161,20 @@ def emit_program(program: Program, args: Sequence[Any]) -> tuple[Tracer, ...]:
     atoms = [stored(lift(x)).atom for x in args]
     opened.builder.source = user_line()
     return tuple(Tracer(opened, atom) for atom in inline(opened.builder, program, atoms))
+
+
+def _hint_at_loops(program: Program) -> None:
+    """Say so when a Python loop was unrolled into very many lets."""
+    lines = Counter(eqn.source for eqn in program.eqns if eqn.source)
+    source, n = next(iter(lines.most_common(1)), (None, 0))
+    if n >= MANY_LETS:
+        warnings.warn(
+            f"one line was traced into {n} lets of {program.name}, as when a Python loop is "
+            f"unrolled: {quoted(source)}\n"
+            "  ckpt.scan or ckpt.fori_loop make one let of a loop: it is traced and planned once.",
+            UnrolledWarning,
+            stacklevel=3,
+        )
 
 
 def _output(leaf: Any, path: str) -> Var:

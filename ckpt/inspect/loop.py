@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
+from itertools import islice
 
 from rich import box
 from rich.console import Console
@@ -10,8 +11,7 @@ from rich.table import Table
 
 from ckpt.api.loop_budget import slots_to_offer
 from ckpt.api.planning import Compiled, Options
-from ckpt.choice import format_bytes, format_seconds, forward_steps
-from ckpt.codegen.actions import actions
+from ckpt.choice import Binomial, format_bytes, format_seconds, forward_steps
 from ckpt.cost.model import CostModel
 from ckpt.errors import CkptError
 from ckpt.inspect.figure import COLOURS, Axes, Figure
@@ -94,7 +94,7 @@ def _loop(eqn: Eqn, costs: CostModel) -> str:
         _frontier(op, costs),
     ]
     if op.length:
-        first = [str(a) for a, _ in zip(actions(op.length, op.slots), range(_ACTIONS))]  # noqa: B905
+        first = [str(a) for a in islice(Binomial(op.length, op.slots), _ACTIONS)]
         lines += ["", "schedule", *(f"  {line}" for line in first), "  ..."]
     return "\n".join(lines)
 
@@ -154,22 +154,26 @@ def _draw_schedule(axes: Axes, op: ScanReverse) -> None:
     stores: list[tuple[int, int]] = []
     restores: list[tuple[int, int]] = []
     back: list[tuple[int, int]] = []
-    for action in actions(op.length, op.slots):
-        match action.kind:
-            case "advance":
-                forward += [(time, action.step), (time + action.to - action.step, action.to)]
+    for kind, step, where in Binomial(op.length, op.slots):
+        match kind.name:
+            case "ADVANCE":
+                forward += [(time, step), (time + where - step, where)]
                 forward.append((float("nan"), float("nan")))
-                time += action.to - action.step
-            case "store":
-                stores.append((time, action.to))
-            case "restore":
-                restores.append((time, action.to))
-            case _:
+                time += where - step
+            case "STORE":
+                stores.append((time, step))
+            case "RESTORE":
+                restores.append((time, step))
+            case "REVERSE":
                 time += 1
-                back.append((time, action.to))
-    axes.plot(*zip(*forward, strict=True), color=COLOURS[0], linewidth=0.8, label="advance")
+                back.append((time, step))
+            case _:
+                pass
+    if forward:
+        axes.plot(*zip(*forward, strict=True), color=COLOURS[0], linewidth=0.8, label="advance")
     axes.scatter(*zip(*back, strict=True), color=COLOURS[5], s=2, label="reverse", zorder=3)
-    axes.scatter(*zip(*stores, strict=True), color=COLOURS[2], s=10, label="store", zorder=4)
+    if stores:
+        axes.scatter(*zip(*stores, strict=True), color=COLOURS[2], s=10, label="store", zorder=4)
     if restores:
         axes.scatter(
             *zip(*restores, strict=True), color=COLOURS[1], s=6, label="restore", marker="x"

@@ -87,15 +87,19 @@ class Concat:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Zeros, and the elements of operand 0 at every `step`-th place of each axis from `start` on.
+    """The last operand at every `step`-th place of each axis of the result from `start` on.
+
+    Around and between its elements are zeros; or it is added to the operand before it.
 
     Attributes:
         start: where the first element stands.
         step: from each element to the next.
+        add: whether there is another operand before it, that the result begins as.
     """
 
     start: Axes
     step: Axes
+    add: bool = False
 
 
 @dataclass(frozen=True, slots=True)

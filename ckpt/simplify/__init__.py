@@ -7,6 +7,9 @@
     cse         lets that compute the same thing
     fold        lets whose result is an operand or a constant
     gather      sums of zero-padded pieces that fill an array become concatenations
+    accumulate  scattered sums added where they belong
+    unpad       sums of padded values without the zeros
+    hoist       lets that are the same in every step of a loop run before it
     sink        lets run as late as that holds no more bytes
     outputs     every result in a buffer of its own: the normal form that plan expects
     fuse        elementwise lets inlined into the loops of their readers; last, before planning

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import ckpt
+from ckpt.errors import UnrolledWarning
 
 X = np.ones(3)
 
@@ -81,6 +82,16 @@ def test_a_body_that_keeps_a_tracer_is_refused():
 
     with pytest.raises(ckpt.TraceError):
         ckpt.compile(loss)(X)
+
+
+def test_a_long_unrolled_loop_comes_with_a_hint():
+    def loss(x):
+        for _ in range(600):
+            x = np.sin(x)
+        return np.sum(x)
+
+    with pytest.warns(UnrolledWarning, match=r"600 lets of loss.*np.sin\(x\)\n  ckpt.scan"):
+        ckpt.trace(loss, (X,))
 
 
 def test_python_numbers_compare():

@@ -207,6 +207,31 @@ def _unread(x):
     return x
 
 
+def test_what_is_the_same_in_every_step_is_computed_once():
+    def loss(k, x):
+        x, _ = ckpt.scan(lambda x, _: (np.sin(x * np.exp(k)) @ np.diag(k), None), x, length=4)
+        return np.sum(x * x)
+
+    k, x = np.array([0.1, 0.2]), np.array([1.0, 2.0])
+    program = ckpt.value_and_grad(loss, argnums=(0, 1), fusion=False).joint_for(k, x).program
+    names = [e.op.name for e in program.eqns]
+    assert names.count("exp") == 1
+    for e in program.eqns:
+        if e.op.name.startswith("scan"):
+            for held, _ in e.op.repeats():
+                assert not any(inner.op.name == "exp" for inner in held.eqns)
+
+    def plain(k, x):
+        for _ in range(4):
+            x = np.sin(x * np.exp(k)) @ np.diag(k)
+        return np.sum(x * x)
+
+    close(
+        ckpt.grad(loss, argnums=(0, 1))(k, x),
+        ckpt.grad(plain, argnums=(0, 1))(k, x),
+    )
+
+
 def test_fori_and_map():
     total = ckpt.compile(lambda x: ckpt.fori_loop(2, 6, lambda i, c: c * x + i, x))(2.0)
     want = 2.0
@@ -261,6 +286,33 @@ def test_a_budget_is_kept_and_changes_no_bit():
     ckpt.value_and_grad(loss, argnums=(0, 1), budget=least).plan_for(w, h)
     with pytest.raises(ckpt.BudgetError):
         ckpt.value_and_grad(loss, argnums=(0, 1), budget=least - 64).plan_for(w, h)
+
+
+def test_a_loop_in_a_loop_shares_the_budget_too():
+    """Both numbers of slots are chosen, and no bit changes."""
+
+    def loss(w, h):
+        def outer(h, _):
+            return ckpt.scan(lambda h, _: (np.tanh(h @ w), None), h, length=20)[0], None
+
+        h, _ = ckpt.scan(outer, h, length=15)
+        return np.sum(h * h)
+
+    args = RANDOM.normal(size=(4, 4)), RANDOM.normal(size=(64, 4))
+    free = ckpt.value_and_grad(loss, argnums=(0, 1))
+    _, want = free(*args)
+    chosen = set()
+    for fraction in (0.6, 0.35, 0.25):
+        step = ckpt.value_and_grad(loss, argnums=(0, 1), budget=f"{fraction}x")
+        assert same_bits(step(*args)[1], want)
+        assert step.plan.peak_bytes <= fraction * free.plan.peak_bytes + 1
+        made = step.executable_for(*args)
+        (op,) = reverses(made)
+        assert made.runs_of(op.back) == 15
+        (inner,) = [e.op for e in op.back.eqns if e.op.name == "scan_reverse"]
+        chosen.add((op.slots, inner.slots))
+    assert len(chosen) == 3
+    assert min(slots for _, slots in chosen) < 20
 
 
 def test_two_loops_share_a_budget():
