@@ -16,13 +16,13 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from ckpt.cli.files import write_text
 from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
 import ckpt
 from ckpt import Budget, Limits, Step
+from ckpt.files import write_text
 from ckpt.ops.pattern import Pattern
 from experiments.measurement import Prepared, smallest_feasible
 from experiments.models.registry import MODELS

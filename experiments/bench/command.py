@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 import ckpt
-from ckpt.cli.files import write_text
+from ckpt.files import write_text
 from experiments.bench.report import plot, table_of
 from experiments.bench.suite import SUITE
 from experiments.result import machine, versions
