@@ -19,10 +19,10 @@ def calibrate(*, out: Path | None = None, threads: int | None = None, repeat: in
     from rich.console import Console
 
     import ckpt.ops  # noqa: F401  # pyright: ignore[reportUnusedImport]  # fills the registry
-    from ckpt.cli.files import write_text
     from ckpt.codegen.calibrate import calibrate as measured
     from ckpt.codegen.pool import set_threads
     from ckpt.cost.device import device_file
+    from ckpt.files import write_text
 
     if threads is not None:
         set_threads(threads)

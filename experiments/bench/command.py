@@ -11,10 +11,10 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import Any
 
-from ckpt.cli.files import write_text
 from rich.console import Console
 
 import ckpt
+from ckpt.files import write_text
 from experiments.bench.report import plot, table_of
 from experiments.bench.suite import SUITE
 from experiments.result import machine, versions
