@@ -39,6 +39,10 @@ RISING = 1.02
 AT_ONCE_SECONDS = 0.3
 """Programs in integers that take longer than this are not solved in this process."""
 
+NEAR = 0.95
+"""Programs in integers begin with the fewest stages that in fractions have this part of the best
+bound: they are quick, and the larger ones follow while there is time."""
+
 MOST_STAGES = 40
 """Stages of a program in fractions."""
 
@@ -82,6 +86,7 @@ class StageRounds:
         self._many = sorted(first)
         self._spans: list[tuple[int, int]] = []
         self._best = (0.0, self._many, self._spans)
+        self._rounds: list[tuple[float, list[int], list[tuple[int, int]]]] = []
         self._stale = 0
         self._cut_short = 0
         self._transit = False
@@ -190,6 +195,7 @@ class StageRounds:
     def _after_many(self, solution: StageSolution, *, quick: bool) -> None:
         if solution.exact and solution.seconds > self._best[0] * 1.002:
             self._best = (solution.seconds, self._many, self._spans)
+            self._rounds.append(self._best)
             self._stale = 0
         else:
             self._stale += 1
@@ -202,12 +208,21 @@ class StageRounds:
             return
         self.finished = self._seconds is None
         self._phase = _Phase.LAST
-        if len(self._best[1]) > len(self._few):
-            self._few, self._transit = self._best[1], False
-        self._spans = self._best[2]
+        near = [one for one in self._rounds if one[0] >= NEAR * self._best[0]]
+        self._rounds = [one for one in near if len(one[1]) > len(self._few)]
+        if self._rounds:
+            self._next_round()
+        else:
+            self._spans = self._best[2]
+
+    def _next_round(self) -> None:
+        _, self._few, self._spans = self._rounds.pop(0)
+        self._transit = False
 
     def _after_last(self, solution: StageSolution) -> None:
-        if solution.exact:
+        if solution.exact and self._rounds:
+            self._next_round()
+        elif solution.exact:
             self._grow(solution)
         else:  # the same stages again with more time, but not for ever
             self._cut_short += 1
