@@ -63,7 +63,7 @@ class Half:
     def _planned(self) -> Compiled:
         with self._lock:
             if self._compiled is None:
-                joint = ready_to_plan(joint_of(self.program), self.options)
+                joint = ready_to_plan(joint_of(self.program, patterns=False), self.options)
                 self._compiled = plan_joint(self.traced, joint, self.options)
             return self._compiled
 

@@ -163,7 +163,8 @@ def staged_of(traced: Traced, terms: Terms) -> Staged:
             )
     given = [p for p in _places(traced) if p in near or (p in where and p not in known)]
     is_known, is_near = [p in known for p in where], [p in near for p in where]
-    program = prepared(traced.program)
+    # patterns hold rows together that may be known apart
+    program = prepared(traced.program, patterns=False)
     constants = range(len(is_known), len(program.ins))
     unknown = [not k for k in is_known] + [False] * len(constants)
     here = frozenset(i for i, h in enumerate(is_near) if h)

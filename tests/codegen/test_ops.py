@@ -7,6 +7,7 @@ import ckpt.ops  # noqa: F401 (fills the registry)
 from ckpt.codegen import mathematics
 from ckpt.ir.kernel import NoKernel
 from ckpt.ir.op import OPS, HoldsPrograms
+from ckpt.ops.pattern import Pattern
 from tests.codegen.harness import LAYOUTS, as_tuple, executable, one_op, run_guarded, same
 
 # Our functions are within so many ulp of the truth (test_mathematics.py holds them to it), and so
@@ -24,11 +25,14 @@ SUMS = {
     *("sum", "prod", "dot", "conv", "conv_input", "conv_kernel", "cumsum", "cumprod"),
     *("cholesky", "triangular_solve", "recurrence", "window_sum", "scatter_add"),
     *("scatter_add_along_axis", "pool_scatter", "window_spread"),
+    *("attention", "attention_tangent", "attention_cotangent", "log_sum_exp"),
 }
 TERMS = 200
 
 RUN = [
-    name for name, op in sorted(OPS.items()) if not issubclass(op, HoldsPrograms) and name != "drop"
+    name
+    for name, op in sorted(OPS.items())
+    if (issubclass(op, Pattern) or not issubclass(op, HoldsPrograms)) and name != "drop"
 ]
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import ckpt
 from ckpt.api.derive import fused, gradient_of
+from ckpt.api.nested import with_loops
 from ckpt.choice import Budget, Limits, decide, evaluate, problem_of, running_lets, running_order
 from ckpt.codegen.executable import Executable
 from ckpt.cost.device import Device
@@ -26,6 +27,7 @@ RANDOM_DECISIONS = 200
 
 
 SMALLER = {
+    "burgers": {"size": 8, "steps": 3},
     "gpt": {"layers": 1},
     "heat": {"steps": 2},
     "lstm": {"steps": 2},
@@ -45,7 +47,7 @@ def gradient_program(name, fusion=True):
     traced = trace(loss, args)
     wrt = [t.has_tangent for t in traced.in_types] + [False] * len(traced.constants)
     joint = gradient_of(traced.program, wrt)
-    joint = fused(joint) if fusion else joint
+    joint = with_loops(fused(joint) if fusion else joint, fusion=fusion)
     arrays = [
         np.asarray(x, t.dtype.numpy)
         for x, t in zip(traced.arguments.values, traced.in_types, strict=True)
