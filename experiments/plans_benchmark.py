@@ -234,7 +234,8 @@ def exhaustive(count: int = 2000) -> None:
             same += abs(solve(problem, "cpsat").seconds - best.seconds) <= slack
         try:
             plan = solve(problem, limits=Limits(work=300))
-        except Infeasible:
+        except Infeasible as refused:
+            wrong += refused.proved
             continue
         wrong += plan.bound_seconds > best.seconds + slack or plan.seconds < best.seconds - slack
         met += plan.seconds <= best.seconds + slack

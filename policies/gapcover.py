@@ -8,6 +8,7 @@ that does so at all stages is a lower bound, however often tasks run.  What it c
 the inputs of what runs again is left out: it is tight where a few long gaps are enough.
 
 A run brings back all values of its task at once: each of k that can be let go is charged one k-th.
+A value that the first task of a gap can overwrite makes room there already, if it is let go.
 
 Source: Bartan et al., "Moccasin" (ICML 2023), for the intervals between reads; the covering program
 is ours.
@@ -62,8 +63,15 @@ class GapCover:
         low = np.searchsorted(self._over, first, side="right")
         high = np.searchsorted(self._over, last, side="left")
         task = problem.value_task[value]
-        able = problem.rerun[task] & (problem.value_bytes[value] > 0) & (low < high)
+        row = low - 1  # of the stage where the gap begins, if that is over budget
+        begins = (low > 0) & (self._over[row] == first) if len(self._over) else low < 0
+        taken = np.where(
+            begins & (problem.overwrite_value[first] == value), problem.overwrite[first], 0
+        )
+        helps = (low < high) | (taken > 0)
+        able = problem.rerun[task] & (problem.value_bytes[value] > 0) & helps
         self._value, self._low, self._high = value[able], low[able], high[able]
+        self._row, self._taken = row[able], taken[able].astype(np.float64)
         self._bytes = problem.value_bytes[self._value].astype(np.float64)
         task = task[able]
         several = np.bincount(task[np.unique(self._value, return_index=True)[1]], minlength=1)
@@ -80,9 +88,11 @@ class GapCover:
         """
         rows = Rows()
         for row, excess in enumerate(self._excess):
-            inside = np.flatnonzero((self._low <= row) & (row < self._high))
+            within = (self._low <= row) & (row < self._high)
+            room = np.where(within, self._bytes, np.where(self._row == row, self._taken, 0.0))
+            inside = np.flatnonzero(room > 0)
             # more bytes than are needed do not help more than as many
-            share = np.minimum(self._bytes[inside] / excess, 1.0)
+            share = np.minimum(room[inside] / excess, 1.0)
             rows.single(inside, share, 1.0 - 1e-7, math.inf)
         one = np.ones(self.size)
         integral = one > 0 if whole else None

@@ -3,6 +3,8 @@
 import pytest
 
 from policies import Infeasible, Limits, Status, evaluate, portfolio, solve
+from policies.evaluate import save_all_peak
+from policies.floor import floor
 from policies.frontier import frontier
 from policies.generate import chain, layered, random_problem, skips
 
@@ -12,7 +14,18 @@ QUICK = Limits(work=400)
 @pytest.mark.parametrize("seed", range(60))
 def test_bound_optimum_plan(seed):
     problem = random_problem(2 + seed % 6, seed, rich=seed % 3 > 0, fixed=seed % 5 > 0)
-    problem = problem.with_budget(f"{0.55 + 0.05 * (seed % 9)}x")
+    bound_optimum_plan(problem.with_budget(f"{0.55 + 0.05 * (seed % 9)}x"))
+
+
+@pytest.mark.parametrize("seed", [47, 326, 391, 478, 574, 758, 958, 1895])
+def test_a_value_that_is_let_go_can_be_overwritten(seed):
+    """What the bounds once took for impossible, or for dearer than it is."""
+    problem = random_problem(2 + seed % 8, seed, rich=True)
+    least, most = floor(problem).bytes, save_all_peak(problem)
+    bound_optimum_plan(problem.with_budget(least + (most - least) * (seed % 9) // 8))
+
+
+def bound_optimum_plan(problem):
     try:
         best = solve(problem, "exhaustive")
     except Infeasible:
