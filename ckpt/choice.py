@@ -86,6 +86,7 @@ __all__ = [
     "parse_rate",
     "problem_of",
     "problem_to_json",
+    "refusal",
     "running_lets",
     "running_order",
     "solve",
@@ -434,19 +435,38 @@ def budget_error(program: Program, error: Infeasible, least: Decision | None = N
     # What policies sees as one reserved block are the inputs and outputs.
     witness = [(said(v), n) for v, n in error.witness if v != ("reserved",)]
     witness += [("inputs", inputs), ("outputs", outputs)]
+    return refusal(error, least, witness, "let")
+
+
+def refusal(
+    error: Infeasible,
+    least: Decision | None,
+    witness: Sequence[tuple[str, int]],
+    moment: str,
+    hint: str = "",
+) -> BudgetError:
+    """Say an infeasible budget, what is alive at the tightest moment, and what to do.
+
+    Args:
+        error: what the policy says.
+        least: the plan of least memory that is known.
+        witness: what is alive together there, and its bytes.
+        moment: what the user knows as one: a let, a run, a kernel.
+        hint: what follows the advice to make the batch smaller.
+    """
+    known = [n for n in (error.min_bytes, least and least.peak_bytes) if n is not None]
     shown = sorted((w for w in witness if w[1]), key=lambda w: -w[1])[:8]
     lines = [
         f"no plan fits {format_bytes(error.budget_bytes)}"
         + ("" if error.proved else " (none was found; that is not a proof)"),
-        "alive together at the tightest let:",
+        f"alive together at the tightest {moment}:",
         *(f"  {format_bytes(size):>12}  {what}" for what, size in shown),
         f"no budget below {format_bytes(error.lower_bound_bytes)} can be met.",
     ]
-    known = [n for n in (error.min_bytes, least and least.peak_bytes) if n is not None]
     if known:
         lines.append(
             f"Raise the budget to {format_bytes(min(known))} ({min(known)} bytes), "
-            "which is known to work, or make the batch smaller."
+            f"which is known to work, or make the batch smaller{hint}."
         )
     return BudgetError(
         "\n".join(lines),

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from ckpt.choice import Decision, Infeasible, format_bytes, leanest, solve
+from ckpt.choice import Decision, Infeasible, leanest, refusal, solve
 from ckpt.errors import BudgetError
 from ckpt.jax import kept
 from ckpt.jax.graph import Kernels
@@ -73,23 +73,6 @@ def _refusal(kernels: Kernels, error: Infeasible, least: Decision | None) -> Bud
             return f"inside {let.name}" + (f" ({let.where})" if let.where else "")
         return str(value)
 
-    witness = tuple(sorted(((said(v), n) for v, n in error.witness if n), key=lambda w: -w[1]))
-    proved = "" if error.proved else " (none was found; that is not a proof)"
-    known = [n for n in (error.min_bytes, least and least.peak_bytes) if n is not None]
-    lines = [
-        f"no plan fits {format_bytes(error.budget_bytes)}{proved}",
-        "alive together at the tightest kernel:",
-        *(f"  {format_bytes(n):>12}  {what}" for what, n in witness[:8]),
-        f"no budget below {format_bytes(error.lower_bound_bytes)} can be met.",
-    ]
-    if known:
-        lines.append(
-            f"Raise the budget to {format_bytes(min(known))} ({min(known)} bytes), which is known "
-            "to work, or make the batch smaller (ckpt.jax.fit finds the largest that fits)."
-        )
-    return BudgetError(
-        "\n".join(lines),
-        min_bytes=min(known, default=None),
-        lower_bound_bytes=error.lower_bound_bytes,
-        witness=witness,
-    )
+    witness = sorted(((said(v), n) for v, n in error.witness if n), key=lambda w: -w[1])
+    hint = " (ckpt.jax.fit finds the largest that fits)"
+    return refusal(error, least, witness, "kernel", hint)

@@ -5,7 +5,18 @@ from typing import Any
 
 import networkx as nx
 
-from ckpt.choice import Budget, Decision, Infeasible, Limits, Link, Problem, Value, leanest, solve
+from ckpt.choice import (
+    Budget,
+    Decision,
+    Infeasible,
+    Limits,
+    Link,
+    Problem,
+    Value,
+    leanest,
+    refusal,
+    solve,
+)
 from ckpt.errors import BudgetError
 from ckpt.torch.tape import Tape
 
@@ -58,7 +69,6 @@ def decide(tape: Tape, problem: Problem, limits: Limits | None = None) -> Decisi
 
 def _refused(tape: Tape, error: Infeasible, least: Decision | None) -> BudgetError:
     """Say an infeasible budget in the user's terms."""
-    from ckpt.choice import format_bytes
 
     def said(value: Any) -> str:
         run = tape.by_name.get(tape.maker.get(value) or value)
@@ -67,27 +77,8 @@ def _refused(tape: Tape, error: Infeasible, least: Decision | None) -> BudgetErr
         where = " ".join(part for part in (run.module, run.line) if part)
         return f"{value}: {run.op}" + (f" ({where})" if where else "")
 
-    known = [n for n in (error.min_bytes, least and least.peak_bytes) if n is not None]
-    witness = tuple((said(v), n) for v, n in sorted(error.witness, key=lambda w: -w[1]) if n)
-    shown = [f"  {format_bytes(n):>12}  {what}" for what, n in witness[:8]]
-    lines = [
-        f"no plan fits {format_bytes(error.budget_bytes)}"
-        + ("" if error.proved else " (none was found; that is not a proof)"),
-        "alive together at the tightest run:",
-        *shown,
-        f"no budget below {format_bytes(error.lower_bound_bytes)} can be met.",
-    ]
-    if known:
-        lines.append(
-            f"Raise the budget to {format_bytes(min(known))} ({min(known)} bytes), "
-            "which is known to work, or make the batch smaller."
-        )
-    return BudgetError(
-        "\n".join(lines),
-        min_bytes=min(known, default=None),
-        lower_bound_bytes=error.lower_bound_bytes,
-        witness=witness,
-    )
+    witness = sorted(((said(v), n) for v, n in error.witness if n), key=lambda w: -w[1])
+    return refusal(error, least, witness, "run")
 
 
 def without_dead_runs(tape: Tape, order: Sequence[str]) -> tuple[str, ...]:
