@@ -98,12 +98,10 @@ class Executable:
         self.table = table_of(program, plan)
         self._compiled = build(self.table.kernels, route, progress)
         self._words = self.table.words.copy()
-        functions = [c.address for c in self._compiled]
+        functions = self._linked(self._words)
         seconds = [plan.lets[step.let].seconds for step in plan.steps]
         self._job = Job(self.table, functions, self._words, seconds)
         self._status = np.array([first + STATUS for _, first in self.table.frames], np.int64)
-        for word, kernel in self.table.functions:
-            self._words[word] = functions[kernel]
         self._calls_blas = not all(
             isinstance(k, MapKernel | ReduceKernel) for k in self.table.kernels
         )
@@ -172,12 +170,18 @@ class Executable:
         Args:
             bases: the addresses of the arena, the constants, the inputs and the outputs.
         """
-        words, functions = self.table.words.copy(), [c.address for c in self._compiled]
+        words = self.table.words.copy()
+        functions = self._linked(words)
         every = np.array([*bases[:WORDS], words.ctypes.data, *bases[WORDS:]], np.int64)
         words[self.table.patched] += every[self.table.buffers]
+        return words, entries(self.table, functions, words)
+
+    def _linked(self, words: Array) -> list[int]:
+        """The addresses of all kernels, written down where drivers call them."""
+        functions = [c.address for c in self._compiled]
         for word, kernel in self.table.functions:
             words[word] = functions[kernel]
-        return words, entries(self.table, functions, words)
+        return functions
 
     def measure(self, *arrays: Any) -> Stats:
         """Run two steps in poisoned memory, see which bytes of the arena they touch, and say so.
