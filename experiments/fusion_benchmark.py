@@ -13,7 +13,6 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
 from cyclopts import App
 from rich.console import Console
@@ -24,7 +23,7 @@ from ckpt import Budget, Limits, Step
 from ckpt.files import write_text
 from ckpt.ir.program import Program
 from ckpt.simplify.fuse import fuse
-from experiments.measurement import Prepared, identical, smallest_feasible
+from experiments.measurement import Prepared, identical, side_by_side, smallest_feasible
 from experiments.models.registry import MODELS
 from experiments.result import machine, versions
 from experiments.schema import load_model
@@ -94,13 +93,7 @@ def row_of(file: Path, repeat: int, work: int | None) -> Row:
         return ckpt.value_and_grad(loss, budget=budget, policy=policy, fusion=fusion, limits=limits)
 
     prepared = [Prepared.of(step(None, fusion=fusion), *args) for fusion in (False, True)]
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(repeat + 1):
-        for i in (0, 1) if turn % 2 else (1, 0):
-            began = time.process_time()
-            prepared[i].run()
-            if turn:
-                seconds[i].append(time.process_time() - began)
+    seconds = side_by_side(*prepared, repeat, Prepared.run_on_processor)
     sides: list[Side] = []
     for fusion, made, took in zip((False, True), prepared, seconds, strict=True):
         plan = made.executable.plan
@@ -116,7 +109,7 @@ def row_of(file: Path, repeat: int, work: int | None) -> Row:
                 peak_bytes=plan.peak_bytes,
                 smallest_bytes=smallest,
                 predicted_seconds=plan.seconds,
-                cpu_seconds=median(took),
+                cpu_seconds=took,
             )
         )
     began = time.process_time()

@@ -1,6 +1,7 @@
 """What is measured of compiled steps: bytes, seconds side by side, and whether results agree."""
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
@@ -55,6 +56,16 @@ class Prepared:
         assert seconds is not None
         return seconds
 
+    def run_on_processor(self) -> float:
+        """Run once, as `run` does.
+
+        Returns:
+            Seconds of processor time, which a busy machine does not lengthen.
+        """
+        began = time.process_time()
+        self.run()
+        return time.process_time() - began
+
     def peak_bytes(self) -> int:
         """Bytes that a step is seen to use: inputs, outputs and the touched part of the arena."""
         measured = self.executable.measure(*self.arrays).measured_peak_bytes
@@ -62,16 +73,27 @@ class Prepared:
         return measured
 
 
-def side_by_side(first: Prepared, second: Prepared, repeat: int) -> tuple[float, float]:
+def side_by_side(
+    first: Prepared,
+    second: Prepared,
+    repeat: int,
+    run: Callable[[Prepared], float] = lambda step: step.run(),
+) -> tuple[float, float]:
     """Median seconds of two steps, run in turns so that both meet the same load.
 
     Both run once before, unmeasured; who goes first changes from turn to turn.
+
+    Args:
+        first: a step.
+        second: the other.
+        repeat: how many measured turns each has.
+        run: runs a step once and gives its seconds.
     """
     pair = (first, second)
     seconds: tuple[list[float], list[float]] = ([], [])
     for turn in range(repeat + 1):
         for i in (0, 1) if turn % 2 else (1, 0):
-            took = pair[i].run()
+            took = run(pair[i])
             if turn:
                 seconds[i].append(took)
     return median(seconds[0]), median(seconds[1])

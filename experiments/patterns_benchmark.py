@@ -9,11 +9,9 @@ gradient relative to its largest element. Steps run in turns, so that both meet 
 
 import json
 import sys
-import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 from cyclopts import App
@@ -25,7 +23,7 @@ from ckpt import Budget, Limits, Step
 from ckpt.files import write_text
 from ckpt.ir.kernel import Blocks
 from ckpt.ir.program import Eqn
-from experiments.measurement import Prepared, smallest_feasible
+from experiments.measurement import Prepared, side_by_side, smallest_feasible
 from experiments.models.registry import MODELS
 from experiments.result import machine, versions
 from experiments.schema import load_model
@@ -85,13 +83,7 @@ def row_of(file: Path, repeat: int, work: int | None) -> Row:
         )
 
     prepared = [Prepared.of(step(None, patterns=patterns), *args) for patterns in (False, True)]
-    seconds: tuple[list[float], list[float]] = ([], [])
-    for turn in range(repeat + 1):
-        for i in (0, 1) if turn % 2 else (1, 0):
-            began = time.process_time()
-            prepared[i].run()
-            if turn:
-                seconds[i].append(time.process_time() - began)
+    seconds = side_by_side(*prepared, repeat, Prepared.run_on_processor)
     sides: list[Side] = []
     for patterns, made, took in zip((False, True), prepared, seconds, strict=True):
         plan = made.executable.plan
@@ -108,7 +100,7 @@ def row_of(file: Path, repeat: int, work: int | None) -> Row:
                 peak_bytes=plan.peak_bytes,
                 smallest_bytes=smallest,
                 predicted_seconds=plan.seconds,
-                cpu_seconds=median(took),
+                cpu_seconds=took,
             )
         )
     return Row(file.stem, *sides, difference_of(*prepared))
