@@ -1,7 +1,7 @@
 """One let becomes calls of kernels: signatures, and records with addresses left open."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -31,6 +31,7 @@ from ckpt.ir.kernel import (
     Map,
     Nested,
     NoKernel,
+    Piece,
     Reduce,
     Window,
 )
@@ -309,20 +310,19 @@ def _blocks(
 def _library(
     kernel: Library, outs: Sequence[Type], types: Sequence[Type], ins: Sequence[_Array]
 ) -> Call:
-    compact = all(
+    """One call, and the parts that may take its place."""
+    rows_only = all(
+        axis == 0
+        for part in kernel.parts
+        for pieces in part.pieces[: len(ins)]
+        for axis, *_ in pieces
+    )
+    compact = rows_only and all(
         Layout(0, x.strides).is_contiguous(t.shape) for t, x in zip(types, ins, strict=True)
     )
-    words: list[Word] = [x.address for x in ins]
-    words += [Address("out", k) for k in range(len(outs))]
-    if kernel.scratch_bytes:
-        words += [Address("scratch", 0), kernel.scratch_bytes]
-    for t, x in zip(types, ins, strict=True):
-        words += t.shape
-        if not compact:
-            words += x.strides
-    for t in outs:
-        words += t.shape
-    form, numbers = _split(kernel.params)
+    arrays = [*ins, *(_result(t, k) for k, t in enumerate(outs))]
+    shapes = [t.shape for t in (*types, *outs)]
+    form, _ = _split(kernel.params)
     signature = LibraryKernel(
         kernel.name,
         tuple(ArrayShape(t.dtype, t.ndim, compact) for t in types),
@@ -330,7 +330,35 @@ def _library(
         bool(kernel.scratch_bytes),
         form,
     )
-    return Call(signature, (*words, *numbers))
+    share = kernel.scratch_bytes // max(1, len(kernel.parts))
+
+    def call(pieces: Sequence[tuple[_Array, Axes]], params: tuple[Any, ...], i: int) -> Call:
+        words: list[Word] = [x.address for x, _ in pieces]
+        if kernel.scratch_bytes:
+            words += [Address("scratch", 0, i * share), share]
+        for k, (x, shape) in enumerate(pieces):
+            words += shape
+            if k < len(ins) and not compact:
+                words += x.strides
+        return Call(signature, (*words, *_split(params)[1]))
+
+    parts: list[Call] = []
+    for i, part in enumerate(kernel.parts):
+        pieces = [_piece(*of) for of in zip(arrays, shapes, part.pieces, strict=True)]
+        parts.append(call(pieces, part.params, i))
+    whole = call(list(zip(arrays, shapes, strict=True)), kernel.params, 0)
+    return replace(whole, parts=tuple(parts))
+
+
+def _piece(x: _Array, shape: Axes, pieces: Sequence[Piece]) -> tuple[_Array, Axes]:
+    """Some of an array, and its shape."""
+    sizes = list(shape)
+    offset = 0
+    for axis, start, stop in pieces:
+        offset += start * x.strides[axis] * x.dtype.itemsize
+        sizes[axis] = stop - start
+    address = replace(x.address, offset=x.address.offset + offset)
+    return replace(x, address=address), tuple(sizes)
 
 
 def _nested(

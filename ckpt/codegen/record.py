@@ -46,8 +46,10 @@ class Call:
         words: its record.
         copies: whether the first two words are where something is copied to and from; such a call
             is left out where they are the same.
+        parts: calls that together do the same and may run at the same time.
     """
 
     kernel: Signature
     words: tuple[Word, ...]
     copies: bool = False
+    parts: tuple["Call", ...] = ()

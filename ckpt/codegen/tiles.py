@@ -44,7 +44,7 @@ def tiles_of(call: Call) -> list[Call]:
         case BlocksKernel():
             return parts_of(call)
         case _:
-            return [call]
+            return list(call.parts) or [call]
 
 
 def _map(call: Call, kernel: MapKernel) -> list[Call]:

@@ -102,6 +102,23 @@ class Window:
     add: bool = False
 
 
+Piece = tuple[int, int, int]
+"""Some of an array: an axis, and indices along it, from first to past the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A call on pieces of a library kernel's arrays: it may run beside the other parts.
+
+    Attributes:
+        pieces: per operand, then per result, which piece of it the part sees.
+        params: instead of the kernel's.
+    """
+
+    pieces: tuple[tuple[Piece, ...], ...]
+    params: tuple[Any, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """A hand-written numba kernel: the function `name` in `ckpt/codegen/library/<name>.py`.
@@ -110,11 +127,19 @@ class Library:
     operands (a scalar operand is a 0-d array), contiguous results, one u8 array of
     `scratch_bytes` (absent when that is 0), and the numbers, booleans and tuples of integers of
     `params`. It allocates nothing and raises nothing.
+
+    Attributes:
+        name: of the function.
+        params: numbers, booleans and tuples of integers.
+        scratch_bytes: of all parts.
+        parts: calls that together do the same; each has an equal share of the scratch. A part of
+            a result is passed as if it were contiguous: the function must know better.
     """
 
     name: str
     params: tuple[Any, ...] = ()
     scratch_bytes: int = 0
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,19 +11,23 @@ and y. Each is linear in each operand, and its transposes are the other two.
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, final
 
 import numpy as np
 
 from ckpt.ir.build import Builder
-from ckpt.ir.kernel import Library
+from ckpt.ir.kernel import Library, Part
 from ckpt.ir.op import Array, Cost, Multilinear, Sample, Tangents, primitive, require
 from ckpt.ir.program import Atom
 from ckpt.ir.types import DType, Type
+from ckpt.ops.convolve_blocking import TERMS, WEIGHTS, Blocking, Seen, most_parts, shares
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
 Shape = tuple[int, ...]
+Units = tuple[int, int, int]
+"""Images, channels and results that parts for threads keep together; 0: all."""
 
 
 def window_count(n: int, window: int, stride: int, padding: Pair, dilation: int = 1) -> int:
@@ -56,8 +60,8 @@ class _Convolution(Multilinear):
         """The shapes of x, w and y for operands of four axes."""
 
     @abstractmethod
-    def result(self) -> int:
-        """Which of x, w and y is the result: 0, 1 or 2."""
+    def roles(self) -> tuple[int, int, int]:
+        """Which of x, w and y (0, 1, 2) both operands and the result are."""
 
     def type(self, *ins: Type) -> Type:
         require(len(ins) == 2, self, "takes two operands", *ins)
@@ -80,22 +84,49 @@ class _Convolution(Multilinear):
         require(min(size) >= 1, self, why, a, b)
         why = f"x {x}, w {w} and y {y} do not belong together; y should be {x[0], w[0], *size}"
         require(y == (x[0], w[0], *size), self, why, a, b)
-        return a.reshaped((x, w, y)[self.result()])
+        return a.reshaped((x, w, y)[self.roles()[2]])
 
     def cost(self, *ins: Type) -> Cost:
-        _, w, y = self.shapes(*ins)
         out = self.type(*ins)
-        flops = 2.0 * y[0] * y[1] * y[2] * y[3] * w[1] * w[2] * w[3]
-        scratch = _Tiles.of(w, y, self.groups).scratch_bytes(w, out.dtype)
+        flops = self._flops(*self.shapes(*ins)[1:])
+        scratch = self.lower(*ins).scratch_bytes
         return Cost(flops, ins[0].nbytes + ins[1].nbytes, out.nbytes, scratch)
 
+    @abstractmethod
+    def cut(self, dtype: DType, x: Shape, w: Shape, y: Shape) -> tuple[Blocking, int, Units]:
+        """Blocks of the kernel, its bytes of scratch, and what parts for threads keep together."""
+
     def lower(self, *ins: Type) -> Library:
-        _, w, y = self.shapes(*ins)
-        tiles = _Tiles.of(w, y, self.groups)
+        x, w, y = shapes = self.shapes(*ins)
+        blocking, scratch_bytes, units = self.cut(ins[0].dtype, x, w, y)
         low = (self.padding[0][0], self.padding[1][0])
-        sizes = (tiles.channels, tiles.results, tiles.places)
-        params = (self.stride, low, self.dilation, self.groups, sizes)
-        return Library(self.name, params, tiles.scratch_bytes(w, ins[0].dtype))
+        between = prod(shapes[self.roles()[2]][1:])
+
+        def params(groups: int) -> tuple[Any, ...]:
+            how = self.stride, low, self.dilation
+            return *how, groups, between, blocking.numbers
+
+        parts: list[Part] = []
+        array_bytes = sum(map(prod, shapes)) * ins[0].dtype.itemsize
+        most = most_parts(self._flops(w, y), array_bytes, scratch_bytes)
+        for share in shares(most, x, w, self.groups, units):
+            pieces = share.pieces(x, w, y)
+            parts.append(Part(tuple(pieces[i] for i in self.roles()), params(share.groups)))
+        if len(parts) == 1:
+            return Library(self.name, params(self.groups), scratch_bytes)
+        scratch_bytes *= len(parts)
+        return Library(self.name, params(self.groups), scratch_bytes, tuple(parts))
+
+    def _seen(self, w: Shape, y: Shape) -> tuple[Seen, Seen]:
+        """How places of y see images, down and across."""
+        down, across = (
+            Seen(y[2 + i], self.stride[i], (w[2 + i] - 1) * self.dilation[i], w[2 + i])
+            for i in (0, 1)
+        )
+        return down, across
+
+    def _flops(self, w: Shape, y: Shape) -> float:
+        return 2.0 * prod(y) * prod(w[1:])
 
     def linear_in(self, n_ins: int) -> tuple[frozenset[int], ...]:
         del n_ins
@@ -145,8 +176,14 @@ class Conv(_Convolution):
     def shapes(self, a: Type, b: Type) -> tuple[Shape, Shape, Shape]:
         return a.shape, b.shape, (a.shape[0], b.shape[0], *self._size(a.shape, b.shape))
 
-    def result(self) -> int:
-        return 2
+    def roles(self) -> tuple[int, int, int]:
+        return 0, 1, 2
+
+    def cut(self, dtype: DType, x: Shape, w: Shape, y: Shape) -> tuple[Blocking, int, Units]:
+        axes = self._seen(w, y)
+        how = Blocking.of(dtype, (x[0], w[1], w[0] // self.groups), axes, TERMS)
+        nbytes = how.scratch_bytes(dtype, axes, weights=False)
+        return how, nbytes, (how.images, 0, how.panel_bytes // dtype.itemsize)
 
     def impl(self, *ins: Array) -> Array:
         x, w = ins
@@ -187,8 +224,18 @@ class ConvInput(_Convolution):
     def shapes(self, a: Type, b: Type) -> tuple[Shape, Shape, Shape]:
         return (a.shape[0], self.groups * b.shape[1], *self.image), b.shape, a.shape
 
-    def result(self) -> int:
-        return 0
+    def roles(self) -> tuple[int, int, int]:
+        return 2, 1, 0
+
+    def cut(self, dtype: DType, x: Shape, w: Shape, y: Shape) -> tuple[Blocking, int, Units]:
+        del y
+        # of one phase, if there are strides
+        far = [(w[2 + i] - 1) * self.dilation[i] // self.stride[i] for i in (0, 1)]
+        high, wide = (-(-x[2 + i] // self.stride[i]) for i in (0, 1))
+        axes = (Seen(high, 1, far[0], w[2]), Seen(wide, 1, far[1], w[3]))
+        how = Blocking.of(dtype, (x[0], w[0] // self.groups, w[1]), axes, TERMS)
+        nbytes = how.scratch_bytes(dtype, axes, weights=False)
+        return how, nbytes, (how.images, how.panel_bytes // dtype.itemsize, 0)
 
     def impl(self, *ins: Array) -> Array:
         y, w = ins
@@ -233,8 +280,15 @@ class ConvKernel(_Convolution):
     def shapes(self, a: Type, b: Type) -> tuple[Shape, Shape, Shape]:
         return a.shape, (b.shape[1], a.shape[1] // self.groups, *self.window), b.shape
 
-    def result(self) -> int:
-        return 1
+    def roles(self) -> tuple[int, int, int]:
+        return 0, 2, 1
+
+    def cut(self, dtype: DType, x: Shape, w: Shape, y: Shape) -> tuple[Blocking, int, Units]:
+        axes = self._seen(w, y)
+        channels = w[1] if prod(w[1:]) <= TERMS // 2 else -(-w[1] // 2)
+        how = Blocking.of(dtype, (x[0], channels, w[0] // self.groups), axes, WEIGHTS)
+        nbytes = how.scratch_bytes(dtype, axes, weights=True)
+        return how, nbytes, (0, how.channels, how.panel_bytes // dtype.itemsize)
 
     def impl(self, *ins: Array) -> Array:
         x, y = ins
@@ -265,41 +319,6 @@ def _last(x: Atom) -> Pair:
     _, _, high, wide = x.type.shape
     return high, wide
 
-
-@dataclass(frozen=True, slots=True)
-class _Tiles:
-    """How kernels cut a convolution into matrix products whose operands fit a cache.
-
-    A matrix of patches has one row per channel and place of the window, and one column per
-    place of y. It is never whole: tiles of it are gathered, multiplied and forgotten.
-
-    Attributes:
-        channels: channels of one group whose patches stand in a tile.
-        results: result channels of one group in a tile.
-        places: places of y in a tile.
-    """
-
-    channels: int
-    results: int
-    places: int
-
-    @staticmethod
-    def of(w: Shape, y: Shape, groups: int) -> "_Tiles":
-        """Tiles for shapes of w and y; a function of the shapes alone, as sums depend on it."""
-        spots = w[2] * w[3]
-        channels = max(1, min(w[1], _TILE_ROWS // spots))
-        results = max(1, min(w[0] // groups, _TILE_RESULTS))
-        places = max(_TILE_PLACES, _TILE_SIZE // (channels * spots))
-        return _Tiles(channels, results, max(1, min(y[2] * y[3], places)))
-
-    def scratch_bytes(self, w: Shape, dtype: DType) -> int:
-        """Bytes of a tile of patches, one of w and one of y."""
-        rows = self.channels * w[2] * w[3]
-        elements = rows * self.places + self.results * (rows + self.places)
-        return elements * dtype.itemsize
-
-
-_TILE_ROWS, _TILE_RESULTS, _TILE_PLACES, _TILE_SIZE = 512, 128, 32, 1 << 16
 
 _Case = tuple[tuple[Pair, Padding, Pair, int], Shape, Shape]
 _NONE: Padding = ((0, 0), (0, 0))

@@ -1,19 +1,15 @@
-"""The kernel of `conv_input`: tiles of patches are products, added to the image they belong to."""
+"""The kernel of `conv_input`: each place of an image sees the results whose windows hold it.
 
+With strides, places fall into phases: those of one phase are seen through the same spots of a
+window, whose results lie next to one another.
+"""
+
+import numpy as np
 from numba import njit
 
-from ckpt.codegen.address import clear
-from ckpt.codegen.blas import gemm
-from ckpt.codegen.library.patches import (
-    Four,
-    Pair,
-    Placed,
-    Triple,
-    Windows,
-    kernel_matrix,
-    patches,
-    result_matrix,
-)
+from ckpt.codegen.address import clear, read, write
+from ckpt.codegen.library.correlate import Axis, correlate
+from ckpt.codegen.library.images import Blocking, Pair, Placed
 from ckpt.ir.op import Array
 
 
@@ -27,57 +23,65 @@ def conv_input(
     low: Pair,
     dilation: Pair,
     groups: int,
-    tiles: Triple,
+    between: int,
+    blocking: Blocking,
 ) -> None:
-    """Spread `y` over the images `x`; each element is summed tile by tile in a fixed order."""
+    """Spread `y` over images; `between` is how many elements of x lie from one to the next."""
     results = (y.ctypes.data, y.shape, y.strides)
     kernels = (w.ctypes.data, w.shape, w.strides)
-    windows = ((w.shape[2], w.shape[3]), stride, low, dilation)
-    out, memory = x.ctypes.data, scratch.ctypes.data
-    _conv_input(x.itemsize, results, kernels, out, x.shape, memory, windows, groups, tiles)
+    steps = (between * x.itemsize, x.strides[1], x.strides[2], x.strides[3])
+    images = (x.ctypes.data, x.shape, steps)
+    how = (stride, low, dilation)
+    _conv_input(x.itemsize, results, kernels, images, how, groups, blocking, scratch.ctypes.data)
 
 
 @njit(error_model="numpy")
 def _conv_input(
     item: int,
-    spread: Placed,
+    results: Placed,
     kernels: Placed,
-    x: int,
-    shape: Four,
-    scratch: int,
-    windows: Windows,
+    images: Placed,
+    how: tuple[Pair, Pair, Pair],
     groups: int,
-    tiles: Triple,
+    blocking: Blocking,
+    scratch: int,
 ) -> None:
-    (y, y_shape, y_step), (w, w_shape, w_step) = spread, kernels
-    channels, results, places = tiles
-    spots, columns = w_shape[2] * w_shape[3], y_shape[2] * y_shape[3]
+    (w, w_shape, w_step), (x, shape, step) = kernels, images
+    stride, low, dilation = how
     inner, outer = w_shape[1], w_shape[0] // groups
-    spare = scratch + channels * spots * places * item
-    spare_back = spare + results * channels * spots * item
-    plane = shape[2] * shape[3] * item
-    clear(x, shape[0] * shape[1] * plane)
-    if outer == 0:
-        return
-    for n in range(shape[0]):
-        for group in range(groups):
-            for at in range(0, columns, places):
-                some = (at, min(places, columns - at), y_shape[3])
-                for c in range(0, inner, channels):
-                    part = (min(channels, inner - c), shape[2], shape[3])
-                    for k in range(group * outer, (group + 1) * outer, results):
-                        count = min(results, (group + 1) * outer - k)
-                        block = (count, part[0], w_shape[2], w_shape[3])
-                        place = w + k * w_step[0] + c * w_step[1]
-                        left, lda = kernel_matrix(item, place, block, w_step, spare)
-                        place = y + n * y_step[0] + k * y_step[1]
-                        step = (y_step[1], y_step[2], y_step[3])
-                        right, ldb = result_matrix(item, place, count, step, spare_back, some)
-                        size, before = (part[0] * spots, some[1], count), 1.0
-                        if k == group * outer:
-                            before = 0.0
-                        out, a, b = (scratch, some[1]), (left, lda, True), (right, ldb, False)
-                        gemm(item, size, 1.0, a, b, before, out)
-                    image = x + (n * shape[1] + group * inner + c) * plane
-                    step = (plane, shape[3] * item, item)
-                    patches(True, item, image, part, step, scratch, some, windows)
+    weights = (w, (outer * w_step[0], w_step[1], w_step[0], 0))
+    across_at = scratch + 16 * w_shape[2]
+    free = across_at + 16 * w_shape[3]
+    if stride[0] * stride[1] > 1:
+        for n in range(shape[0]):  # there may be places that no window holds
+            clear(x + n * step[0], shape[1] * step[1])
+    for i in range(min(stride[0], shape[2])):
+        down = _axis(i, stride[0], low[0], dilation[0], (w_shape[2], w_step[2]), scratch)
+        for j in range(min(stride[1], shape[3])):
+            of_columns = (w_shape[3], w_step[3])
+            across = _axis(j, stride[1], low[1], dilation[1], of_columns, across_at)
+            if down[3] == 0 or across[3] == 0:
+                continue
+            size = ((shape[2] - i - 1) // stride[0] + 1, (shape[3] - j - 1) // stride[1] + 1)
+            place = x + i * step[2] + j * step[3]
+            steps = (step[0], step[1], step[2] * stride[0], step[3] * stride[1])
+            out = (place, (shape[0], shape[1], size[0], size[1]), steps)
+            channels = (outer, inner, groups)
+            correlate(item, results, weights, out, (down, across), channels, blocking, free)
+
+
+@njit(error_model="numpy")
+def _axis(phase: int, stride: int, low: int, dilation: int, window: Pair, table: int) -> Axis:
+    """How places of a phase see results along an axis; `window` is its length, and bytes a step."""
+    first, last, count = 0, 0, 0
+    for r in range(window[0]):
+        if (phase + low - r * dilation) % stride == 0:
+            seen = (phase + low - r * dilation) // stride
+            first = seen if count == 0 else min(first, seen)
+            last = seen if count == 0 else max(last, seen)
+            write(seen, table, 2 * count)
+            write(r * window[1], table, 2 * count + 1)
+            count += 1
+    for t in range(count):
+        write(read(np.int64(0), table, 2 * t) - first, table, 2 * t)
+    return first, 1, last - first, count, table

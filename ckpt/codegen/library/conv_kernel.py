@@ -1,17 +1,23 @@
-"""The kernel of `conv_kernel`: results times tiles of patches, summed over images and places."""
+"""The kernel of `conv_kernel`: each weight is a sum over the places of all images.
+
+A block of channels is held at a time, for as many results as a panel holds. Sums of strips of
+places are added one after the other: that is also more exact than one long sum.
+"""
 
 from numba import njit
 
-from ckpt.codegen.address import clear
-from ckpt.codegen.blas import gemm
-from ckpt.codegen.library.patches import (
+from ckpt.codegen.address import clear, write
+from ckpt.codegen.gathered import MOST_ROWS, gathered_product
+from ckpt.codegen.library.images import (
+    Blocking,
     Four,
     Pair,
     Placed,
-    Triple,
-    Windows,
-    patches,
-    result_matrix,
+    add_all,
+    aligned,
+    cut_out,
+    pack,
+    unpack,
 )
 from ckpt.ir.op import Array
 
@@ -26,51 +32,107 @@ def conv_kernel(
     low: Pair,
     dilation: Pair,
     groups: int,
-    tiles: Triple,
+    between: int,
+    blocking: Blocking,
 ) -> None:
-    """Correlate `x` with `y`; terms are added image by image, tile by tile, in a fixed order."""
+    """Correlate `x` with `y`; `between` is how many elements of w lie from a result to the next."""
     images = (x.ctypes.data, x.shape, x.strides)
     results = (y.ctypes.data, y.shape, y.strides)
-    windows = ((w.shape[2], w.shape[3]), stride, low, dilation)
-    out, memory = w.ctypes.data, scratch.ctypes.data
-    _conv_kernel(x.itemsize, images, results, out, w.shape, memory, windows, groups, tiles)
+    weights = (w.ctypes.data, w.shape, (between * x.itemsize, 0, 0, 0))
+    how = (stride, low, dilation)
+    _conv_kernel(x.itemsize, images, results, weights, how, groups, blocking, scratch.ctypes.data)
 
 
 @njit(error_model="numpy")
 def _conv_kernel(
     item: int,
     images: Placed,
-    spread: Placed,
-    w: int,
-    shape: Four,
-    scratch: int,
-    windows: Windows,
+    results: Placed,
+    weights: Placed,
+    how: tuple[Pair, Pair, Pair],
     groups: int,
-    tiles: Triple,
+    blocking: Blocking,
+    scratch: int,
 ) -> None:
-    (x, x_shape, x_step), (y, y_shape, y_step) = images, spread
-    channels, results, places = tiles
-    spots, columns = shape[2] * shape[3], y_shape[2] * y_shape[3]
-    inner, outer = shape[1], shape[0] // groups
-    spare = scratch + channels * spots * places * item
-    step = (x_step[1], x_step[2], x_step[3])
-    back = (y_step[1], y_step[2], y_step[3])
-    if x_shape[0] == 0:
-        clear(w, shape[0] * inner * spots * item)
-    for n in range(x_shape[0]):
-        for group in range(groups):
-            for at in range(0, columns, places):
-                some = (at, min(places, columns - at), y_shape[3])
-                before = 1.0 if n > 0 or at > 0 else 0.0
-                for c in range(0, inner, channels):
-                    image = x + n * x_step[0] + (group * inner + c) * x_step[1]
-                    part = (min(channels, inner - c), x_shape[2], x_shape[3])
-                    patches(False, item, image, part, step, scratch, some, windows)
-                    for k in range(group * outer, (group + 1) * outer, results):
-                        count = min(results, (group + 1) * outer - k)
-                        place = y + n * y_step[0] + k * y_step[1]
-                        left, lda = result_matrix(item, place, count, back, spare, some)
-                        out = w + (k * inner + c) * spots * item
-                        size = (count, part[0] * spots, some[1])
-                        a, b = (left, lda, False), (scratch, some[1], True)
-                        gemm(item, size, 1.0, a, b, before, (out, inner * spots))
+    (x, x_shape, x_step), (y, y_shape, y_step), (w, shape, w_step) = images, results, weights
+    stride, low, dilation = how
+    block, panel, rows, together = blocking
+    inner, outer, lanes = shape[1], shape[0] // groups, panel // item
+    spots = shape[2] * shape[3]
+    reach = ((shape[2] - 1) * dilation[0], (shape[3] - 1) * dilation[1])
+    wide = y_shape[3]
+    tile_wide = (wide - 1) * stride[1] + reach[1] + 1
+    places = together * min(rows, y_shape[2]) * wide
+    offsets = aligned(scratch)
+    seen = offsets + 8 * places
+    bases = seen + 8 * places
+    a = aligned(bases + 8 * (block * spots + MOST_ROWS))
+    acc = a + places * panel
+    sums = acc + (block * spots + MOST_ROWS) * panel
+    tile = sums + block * spots * panel
+    steps = (x_step[1], x_step[2], x_step[3])
+    for group in range(groups):
+        for c in range(0, inner, block):
+            part = min(block, inner - c)
+            size, n_bytes = part * spots, part * spots * panel
+            for k in range(0, outer, lanes):
+                count = min(lanes, outer - k)
+                clear(sums, n_bytes)
+                for n in range(0, x_shape[0], together):
+                    some = min(together, x_shape[0] - n)
+                    for i in range(0, y_shape[2], rows):
+                        high = min(rows, y_shape[2] - i)
+                        tile_high = (high - 1) * stride[0] + reach[0] + 1
+                        plane = tile_high * tile_wide * item
+                        strip = (some, high, wide, part * plane)
+                        paces = (stride[0] * tile_wide * item, stride[1] * item)
+                        _places(offsets, seen, strip, paces, y_step)
+                        window = (part, shape[2], shape[3], plane)
+                        apart = (dilation[0] * tile_wide * item, dilation[1] * item)
+                        _spots(bases, window, apart)
+                        start = (i * stride[0] - low[0], -low[1])
+                        for q in range(some):
+                            image = x + (n + q) * x_step[0] + (group * inner + c) * x_step[1]
+                            image_shape = (part, x_shape[2], x_shape[3])
+                            to = tile + q * part * plane
+                            rectangle = (tile_high, tile_wide)
+                            cut_out(item, image, image_shape, steps, start, rectangle, to)
+                        first = y + n * y_step[0] + (group * outer + k) * y_step[1]
+                        first += i * y_step[2]
+                        terms = some * high * wide
+                        pack(item, panel, first, seen, terms, count, y_step[1], a)
+                        clear(acc, n_bytes)
+                        tables = (bases, offsets)
+                        gathered_product(item, panel, (size, terms), a, tile, tables, acc)
+                        add_all(item, sums, acc, n_bytes)
+                to = w + (group * outer + k) * w_step[0] + c * spots * item
+                unpack(item, panel, sums, size, count, to, (item, w_step[0]))
+
+
+@njit(error_model="numpy")
+def _places(offsets: int, seen: int, strip: Four, paces: Pair, y_step: Four) -> None:
+    """For each place of a strip, how far it is in the tile and in `y`."""
+    some, high, wide, image = strip
+    t = 0
+    for q in range(some):
+        for i in range(high):
+            for j in range(wide):
+                write(q * image + i * paces[0] + j * paces[1], offsets, t)
+                write(q * y_step[0] + i * y_step[2] + j * y_step[3], seen, t)
+                t += 1
+
+
+@njit(error_model="numpy")
+def _spots(bases: int, window: Four, apart: Pair) -> None:
+    """For each channel and spot of a window, where it is; the last one again for whole tiles."""
+    part, high, wide, plane = window
+    t, base = 0, 0
+    for c in range(part):
+        for r in range(high):
+            for s in range(wide):
+                base = c * plane + r * apart[0] + s * apart[1]
+                write(base, bases, t)
+                t += 1
+    for _ in range(MOST_ROWS):
+        write(base, bases, t)
+        t += 1
