@@ -28,6 +28,7 @@ from ckpt.ir.op import (
 from ckpt.ir.program import Atom, Var
 from ckpt.ir.types import DType, Type
 from ckpt.ops.convolve import Padding, Pair, window_count
+from ckpt.ops.row_parts import row_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,14 @@ class _Pool(Op):
         return Cost(float(places), sum(t.nbytes for t in ins), out.nbytes)
 
     def lower(self, *ins: Type) -> Library:
-        del ins
-        return Library(self.name, (self.window, self.stride, self._low()))
+        kernel = Library(self.name, (self.window, self.stride, self._low()))
+        return row_parts(kernel, ins, [self.type(*ins)])
 
     def _by_maximum(self, x: Type, scratch_bytes: int) -> Library:
         """A kernel that compares elements, from the lowest of their dtype on."""
         lowest = -np.inf if x.dtype.is_float else np.iinfo(x.dtype.numpy).min
         params = (self.window, self.stride, self._low(), lowest)
-        return Library(self.name, params, scratch_bytes)
+        return row_parts(Library(self.name, params, scratch_bytes), [x], [self.type(x)])
 
     def _low(self) -> Pair:
         return self.padding[0][0], self.padding[1][0]
@@ -207,8 +208,7 @@ class PoolGather(Linear):
         return Cost(0.0, out.nbytes + ins[1].nbytes, out.nbytes)
 
     def lower(self, *ins: Type) -> Library:
-        del ins
-        return Library(self.name)
+        return row_parts(Library(self.name), ins, [self.type(*ins)])
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         (ct,), (x, index) = cts, ins
@@ -260,8 +260,7 @@ class PoolScatter(Linear):
         return Cost(float(ins[0].size), ins[0].nbytes + ins[1].nbytes, out.nbytes)
 
     def lower(self, *ins: Type) -> Library:
-        del ins
-        return Library(self.name, (self.image,))
+        return row_parts(Library(self.name, (self.image,)), ins, [self.type(*ins)])
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         (ct,) = cts

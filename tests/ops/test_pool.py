@@ -38,6 +38,21 @@ def test_kernels(rules, sample: Sample):
     rules.kernel(sample, rtol=0)
 
 
+@pytest.mark.parametrize("cls", EVERY, ids=lambda cls: cls.__name__)
+def test_kernels_cut_into_parts(rules, cls):
+    """Images enough for threads to share."""
+    images, pooled = Type((7, 12, 30, 20), DType.F64), Type((7, 12, 15, 10), DType.F64)
+    where = Type(pooled.shape, DType.I32)
+    cases = {
+        PoolGather: (PoolGather(), (images, where)),
+        PoolScatter: (PoolScatter((30, 20)), (pooled, where)),
+        WindowSpread: (WindowSpread(*PAIR, (30, 20)), (pooled,)),
+    }
+    op, ins = cases[cls] if cls in cases else (cls(*PAIR), (images,))
+    assert len(op.lower(*ins).parts) > 1
+    rules.kernel(Sample(op, ins, limits=((1, 600),)), rtol=0)
+
+
 @pytest.mark.parametrize("sample", [s for s in F64 if not isinstance(s.op, MaxPoolIndex)], ids=str)
 def test_derivatives(rules, sample: Sample):
     rules.jvp(sample)
