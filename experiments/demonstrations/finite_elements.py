@@ -7,8 +7,8 @@ vector it is applied to is not, and it is applied once per iteration. People cho
 whole matrix, a matrix per element, factors at quadrature points, and nothing at all: from the
 corners anew in every call. Three functions that compute the same are offered: through the whole
 matrix, through element matrices, and through sums over one axis after another. For each budget
-`ckpt.partial_eval` splits all three, and the split that is predicted to be quickest is picked; the
-others are timed beside it, and SciPy's sparse matrix.
+`ckpt.partial_eval` splits all three with seconds measured let by let, and the split that is
+predicted to be quickest is picked; the others are timed beside it, and SciPy's sparse matrix.
 
 Source: the levels of assembly: Kolev et al. Efficient exascale discretizations: High-order finite
 element methods. 2021.
@@ -250,7 +250,7 @@ def picks(config: FiniteElements, order: int) -> list[Pick]:
         for form, make in FORMS.items():
             staged = ckpt.partial_eval(
                 make(mesh), "corners", like=like, at_hand="corners", calls=config.iterations,
-                budget=budget,
+                budget=budget, measure=True,
             )  # fmt: skip
             kept = format_bytes(staged.residual_bytes)
             splits.setdefault(f"{form}, {kept}", staged)
