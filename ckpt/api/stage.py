@@ -73,14 +73,14 @@ class Terms:
 
 def partial_eval(
     f: Callable[..., Any],
-    known: str | int | Sequence[str | int],
+    known: Place | Sequence[Place],
     *,
     like: Sequence[Any] | Mapping[str, Any],
     calls: float = 1.0,
     budget: Budget | int | str | None = None,
     load: Link | None = None,
     loads: Loads = "once",
-    at_hand: str | int | Sequence[str | int] = (),
+    at_hand: Place | Sequence[Place] = (),
     rows: bool = True,
     digest: bool = False,
     policy: str = "auto",
@@ -176,11 +176,16 @@ def partial_eval(
         )
     if limit.bytes is not None:
         limit = replace(limit, bytes=None, rest=limit.bytes if limit.rest is None else limit.rest)
+    if not isinstance(like, (tuple, list, Mapping)):
+        raise ArgumentError(
+            f"like is a {type(like).__name__}: give all arguments to trace with, as a tuple or by "
+            "name"
+        )
     args, kwargs = ((), like) if isinstance(like, Mapping) else (tuple(like), {})
     options = Options(Budget(), policy, device or Device.this(), limits, progress, fusion)
     terms = Terms(
-        known=_all(known),
-        at_hand=_all(at_hand),
+        known=_all(known, "known"),
+        at_hand=_all(at_hand, "at_hand"),
         calls=calls,
         budget=limit,
         load=load,
@@ -225,8 +230,8 @@ def staged_of(traced: Traced, terms: Terms) -> Staged:
         problem = stages_of(as_run.program, unknown, costs, budget, calls)
         try:
             decision = decide_stages(
-                as_run.program,
                 problem,
+                labels,
                 policy=terms.options.policy,
                 limits=terms.options.limits,
                 progress=terms.options.progress,
@@ -276,8 +281,14 @@ def _places(traced: Traced) -> list[Place]:
     return [*range(len(args)), *kwargs]
 
 
-def _all(given: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
-    return (given,) if isinstance(given, (str, int)) else tuple(given)
+def _all(given: Any, option: str) -> tuple[Place, ...]:
+    """One place, or several, as a tuple."""
+    if isinstance(given, (str, int)):
+        return (given,)
+    if not isinstance(given, (tuple, list, set, frozenset)):
+        raise ArgumentError(f"{option} is {given!r}: give names or positions of arguments")
+    several: Any = given
+    return tuple(several)
 
 
 def _parts(

@@ -215,6 +215,7 @@ class Pick:
         budget_bytes: for what is kept between iterations; None for any.
         picked: the form, and what it keeps.
         kept_bytes: of it.
+        predicted_seconds: of one application of it.
         seconds: of one application, of every split that is within the budget.
         sparse_seconds: of SciPy's sparse matrix.
     """
@@ -223,6 +224,7 @@ class Pick:
     budget_bytes: int | None
     picked: str
     kept_bytes: int
+    predicted_seconds: float
     seconds: dict[str, float]
     sparse_seconds: float
 
@@ -265,9 +267,13 @@ def picks(config: FiniteElements, order: int) -> list[Pick]:
     found: list[Pick] = []
     for budget in budgets:
         fits = [n for n in splits if budget is None or sizes[n] <= budget]
-        best = min(fits, key=lambda n: splits[n].report.seconds_per_call)
+        predicted = {n: splits[n].report.seconds_per_call for n in fits}
+        best = min(fits, key=lambda n: predicted[n])
         seconds = {n: took[n] for n in fits}
-        found.append(Pick(order, budget, best, sizes[best], seconds, took["sparse matrix"]))
+        sparse_seconds = took["sparse matrix"]
+        found.append(
+            Pick(order, budget, best, sizes[best], predicted[best], seconds, sparse_seconds)
+        )
     return found
 
 
@@ -300,6 +306,7 @@ def report(config: FiniteElements) -> Callable[[Path], None]:
             str(p.order),
             "any" if p.budget_bytes is None else format_bytes(p.budget_bytes),
             p.picked,
+            format_seconds(p.predicted_seconds),
             format_seconds(p.seconds[p.picked]),
             "; ".join(f"{n} {format_seconds(s)}" for n, s in p.seconds.items() if n != p.picked),
             f"{100 * p.above_best:.0f} %",
@@ -307,7 +314,7 @@ def report(config: FiniteElements) -> Callable[[Path], None]:
         ]
         for p in found
     ]
-    columns = ["order", "budget", "picked", "takes", "others", "above best", "SciPy"]
+    columns = ["order", "budget", "picked", "predicted", "takes", "others", "above best", "SciPy"]
     show("one application of the operator", columns, rows)
     return lambda path: draw(found, path)
 

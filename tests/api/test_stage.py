@@ -253,6 +253,8 @@ def test_a_stage_takes_what_was_traced():
         late(np.zeros(4))
     with pytest.raises(ckpt.ArgumentError, match="u has dtype float32"):
         late(np.zeros(3, np.float32))
+    with pytest.raises(ckpt.ArgumentError, match="what the early one left"):
+        staged.late(dict(staged.early(a)), np.zeros(3))
 
 
 @pytest.mark.parametrize(
@@ -260,11 +262,16 @@ def test_a_stage_takes_what_was_traced():
     [
         ({"known": "z"}, ckpt.ArgumentError, "known names 'z'; the arguments are a, u"),
         ({"known": 2}, ckpt.ArgumentError, "known names 2"),
+        ({"known": None}, ckpt.ArgumentError, "known is None: give names"),
+        ({"like": np.zeros(3)}, ckpt.ArgumentError, "like is a ndarray"),
+        ({"load": "1GB/s"}, ValueError, "link must be a Link"),
+        ({"calls": 10**400}, ValueError, "calls must be positive and finite"),
         ({"at_hand": "z"}, ckpt.ArgumentError, "at_hand names 'z'"),
         ({"at_hand": "u"}, ckpt.ArgumentError, "at_hand names u, which is not known"),
         ({"budget": "0.5x"}, ckpt.ArgumentError, "bytes that cross"),
         ({"budget": "5 XB"}, ValueError, "unknown unit 'XB'"),
         ({"budget": 0}, ckpt.BudgetError, "values that must cross take 24 B"),
+        ({"budget": 0}, ckpt.BudgetError, r"24 B  .*sin \(test_stage.py"),
         ({"budget": 23}, ckpt.BudgetError, "at_hand"),
         ({"budget": ckpt.Budget(peak=0)}, ckpt.BudgetError, "no"),
         ({"calls": 0}, ValueError, "calls must be positive and finite: 0"),
