@@ -64,6 +64,7 @@ class Half:
     def _planned(self) -> Compiled:
         with self._lock:
             if self._compiled is None:
+                # patterns are in place: what runs again here is what ran early, to the bit
                 joint = ready_to_plan(joint_of(self.program, patterns=False), self.options)
                 self._compiled = plan_joint(self.traced, joint, self.options)
             return self._compiled
