@@ -348,8 +348,8 @@ def stages_of(
 
 
 def decide_stages(
-    program: Program,
     problem: Problem,
+    labels: Mapping[Hashable, str],
     *,
     policy: str = "auto",
     limits: Limits | None = None,
@@ -358,8 +358,8 @@ def decide_stages(
     """Ask a policy which known values to keep for the late stage.
 
     Args:
-        program: what the problem was made of, for messages.
         problem: as `stages_of` gives it.
+        labels: what messages call its values.
         policy: who decides.
         limits: how hard to search.
         progress: called while deciding.
@@ -371,8 +371,7 @@ def decide_stages(
     try:
         return solve(problem, policy, limits=limits, progress=progress)
     except Infeasible as error:
-        printed = names_of(program)
-        crossing = tuple((printed[v], n) for v, n in error.witness if isinstance(v, Var))
+        crossing = tuple((labels[v], n) for v, n in error.witness if v in labels)
         if error.proved:
             shown = "".join(f"  {format_bytes(n):>12}  {name}\n" for name, n in crossing)
             said = (

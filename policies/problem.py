@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 import math
 import operator
+import sys
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -177,8 +178,11 @@ class Problem:
             set_(self, "graph", _frozen(graph))
         set_(self, "budget", Budget.of(self.budget))
         set_(self, "reserved_bytes", _integer(self.reserved_bytes, "reserved_bytes"))
-        if not (isinstance(calls, (int, float)) and 0 < calls < math.inf):
+        if not (isinstance(calls, (int, float)) and 0 < calls <= sys.float_info.max):
             raise InvalidProblem(f"calls must be positive and finite: {self.calls}")
+        link: Any = self.link
+        if not (link is None or isinstance(link, Link)):
+            raise InvalidProblem(f"link must be a Link(bytes_per_second, ...), not {link!r}")
         set_(self, "cache", {})
         set_(self, "_values", _check_tasks(self.graph, offload=self.link is not None))
         owner = _check_values(self._values)

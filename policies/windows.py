@@ -116,9 +116,7 @@ class Windows:
         if model.columns > MOST_COLUMNS:
             self._width = max(8, self._width * 2 // 3)
             return False
-        program = Program(
-            model.cost, model.lower, model.upper, model.rows, model.integral, seconds
-        )
+        program = Program(model.cost, model.lower, model.upper, model.rows, model.integral, seconds)
         found = program.minimise()
         if found.x is None:
             return False

@@ -6,9 +6,10 @@
                   the programs ready that ops hold)
     derivatives   jvp, linearize, vjp
     stage         partial_eval: early and late programs under a budget
-                  (`priced` is what the policy sees, `split` makes the halves, `half` runs them on
-                  some of the arguments, which are a `part`; `staged` is what the user gets,
-                  `residuals` what crosses, `tensors_file` how it rests on disk)
+                  (`apart` keeps rows and patterns of the stages apart, `priced` is what the policy
+                  sees, `split` makes the halves, `half` runs them on some of the arguments, which
+                  are a `part`; `staged` is what the user gets, `residuals` what crosses,
+                  `tensors_file` how it rests on disk)
     loops         scan, fori_loop, while_loop, map
     branches      cond, switch
     custom        custom_jvp, custom_vjp

@@ -11,6 +11,7 @@ from ckpt.api.part import Part
 from ckpt.api.residuals import Residual, Residuals, digest_of
 from ckpt.api.step import Compiled, Options, plan_joint, ready_to_plan, result_of
 from ckpt.codegen.executable import Executable
+from ckpt.errors import ArgumentError
 from ckpt.frontends.numpy import Traced, emit_program, has_tracer
 from ckpt.ir.program import Program
 from ckpt.plan.plan import Plan
@@ -63,6 +64,7 @@ class Half:
     def _planned(self) -> Compiled:
         with self._lock:
             if self._compiled is None:
+                # patterns are in place: what runs again here is what ran early, to the bit
                 joint = ready_to_plan(joint_of(self.program, patterns=False), self.options)
                 self._compiled = plan_joint(self.traced, joint, self.options)
             return self._compiled
@@ -153,8 +155,15 @@ class Late(Stage):
 
         Raises:
             ResidualError: the residuals are those of another split.
-            ArgumentError: an argument is missing, too much, or not as it was traced.
+            ArgumentError: there are none, or an argument is missing, too much, or not as it was
+                traced.
         """
+        given: Any = residuals
+        if not isinstance(given, Residuals):
+            raise ArgumentError(
+                f"the first argument of a late program is what the early one left, or what was "
+                f"loaded of it, not a {type(given).__name__}"
+            )
         residuals.check(self.fingerprint, self.residuals)
         return self.of(residuals, self.takes.leaves(args, kwargs))
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ckpt.ad.unzip import Choose, partial_eval
-from ckpt.choice import Choice, Decision
+from ckpt.choice import Choice, Decision, running_lets
+from ckpt.codegen.stopwatch import timed_lets
+from ckpt.cost.model import CostModel
 from ckpt.ir.op import make
 from ckpt.ir.program import Eqn, Halves, Program, Var
 from ckpt.ir.storage import Stored, is_view, storage
@@ -35,7 +37,7 @@ class Priced:
         return {self.slices.get(v, v): choice for v, choice in kept.items()}
 
 
-def priced(program: Program, unknown: Sequence[bool]) -> Priced:
+def priced(program: Program, unknown: Sequence[bool], *, fusion: bool = True) -> Priced:
     """The lets of both stages as they run, those of the early one first.
 
     A slice of an early value may cross without the rest of its buffer; it is shown as a copy.
@@ -43,6 +45,7 @@ def priced(program: Program, unknown: Sequence[bool]) -> Priced:
     Args:
         program: plain.
         unknown: per input, whether it is known only late.
+        fusion: whether stages are fused before they run.
 
     Returns:
         A program of the same inputs; its variables are those of `program` that exist when each
@@ -71,13 +74,40 @@ def priced(program: Program, unknown: Sequence[bool]) -> Priced:
         tuple(dict.fromkeys(r for v in half.outs if (r := _root(v, stored)) not in inputs))
         for half in (halves.early, halves.late)
     ]
-    fused = [
-        fuse(Program(half.name, half.ins, half.eqns, outs))
+    run = [
+        Program(half.name, half.ins, half.eqns, outs)
         for half, outs in zip((halves.early, halves.late), roots, strict=True)
     ]
+    early, late = map(fuse, run) if fusion else run
     outs = tuple(dict.fromkeys(stored[v].root for v in program.outs))
-    whole = Program(program.name, program.ins, (*fused[0].eqns, *fused[1].eqns), outs)
+    whole = Program(program.name, program.ins, (*early.eqns, *late.eqns), outs)
     return Priced(whole, slices)
+
+
+def measured(
+    program: Program, unknown: Sequence[bool], costs: CostModel, constants: Sequence[Any]
+) -> CostModel:
+    """The same costs with the lets of both stages as they are on this machine.
+
+    Args:
+        program: as `priced` shows it.
+        unknown: per input, whether it is known only late.
+        costs: of all other lets.
+        constants: the values of the last inputs, those that the function closed over.
+    """
+    late = {v for v, u in zip(program.ins, unknown, strict=True) if u}
+    lets: dict[bool, list[int]] = {False: [], True: []}
+    running = set(running_lets(program))
+    for let, eqn in enumerate(program.eqns):
+        is_late = not late.isdisjoint(eqn.ins)
+        late.update(eqn.outs if is_late else ())
+        if let in running:
+            lets[is_late].append(let)
+    first = len(program.ins) - len(constants)
+    values = dict(zip(program.ins[first:], constants, strict=True))
+    for mine in lets.values():
+        costs = timed_lets(program, mine, costs, values)
+    return costs
 
 
 def _root(v: Var, stored: Mapping[Var, Stored]) -> Var:

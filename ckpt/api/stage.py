@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from ckpt.api.apart import Ways, ready_to_split
 from ckpt.api.derive import prepared
 from ckpt.api.half import Early, Half, Late
 from ckpt.api.part import Part, Place, argument_of
-from ckpt.api.priced import priced
+from ckpt.api.priced import measured, priced
 from ckpt.api.residuals import Residual, digest_of
 from ckpt.api.signature import positions
 from ckpt.api.split import halves_of, labels_of, named
@@ -34,7 +35,6 @@ from ckpt.errors import ArgumentError, BudgetError
 from ckpt.frontends.numpy import Traced, has_tracer, trace
 from ckpt.ir.program import Halves, Program
 from ckpt.ir.types import Space
-from ckpt.parts import parted
 from ckpt.plan.plan import fingerprint
 
 Loads = Literal["once", "every_call"]
@@ -51,8 +51,10 @@ class Terms:
         budget: caps on bytes at rest, resident, and at the peak of a call.
         load: how residuals are loaded; None if that takes no time.
         loads: whether they are loaded once and stay, or in every call.
-        options: policy, device and effort; their budget plays no part.
-        rows: whether known and unknown rows of one array are kept apart.
+        options: policy, device, effort and fusion; their budget plays no part.
+        rows: whether known and unknown rows of one array may be kept apart.
+        patterns: whether what is recognised gets a kernel of its own.
+        measure: whether lets are timed here; else they take what the device says.
         digest: whether residuals say of which known arguments they were made.
     """
 
@@ -64,25 +66,30 @@ class Terms:
     loads: Loads
     options: Options
     rows: bool = True
+    patterns: bool = True
+    measure: bool = False
     digest: bool = False
 
 
 def partial_eval(
     f: Callable[..., Any],
-    known: str | int | Sequence[str | int],
+    known: Place | Sequence[Place],
     *,
     like: Sequence[Any] | Mapping[str, Any],
     calls: float = 1.0,
     budget: Budget | int | str | None = None,
     load: Link | None = None,
     loads: Loads = "once",
-    at_hand: str | int | Sequence[str | int] = (),
+    at_hand: Place | Sequence[Place] = (),
     rows: bool = True,
     digest: bool = False,
     policy: str = "auto",
     device: Device | None = None,
+    measure: bool = False,
     limits: Limits | None = None,
     progress: Progress | None = None,
+    fusion: bool = True,
+    patterns: bool = True,
 ) -> Staged:
     """Split a function into what its known arguments determine and what must wait.
 
@@ -103,15 +110,21 @@ def partial_eval(
         at_hand: known arguments that the late program receives anyway, after the residuals.
             What the function closes over is part of it, and at hand in any case.
         rows: keep known and unknown rows of one array apart where that leaves less to do late: what
-            a prompt's `concatenate` joins stays a known prefix. Products of parts may round
-            otherwise than the function, and what a mask hides is taken to be finite; off, results
-            are those of the function bit for bit.
+            a prompt's `concatenate` joins stays a known prefix. Sums and products of parts may
+            round otherwise than the function, and what a mask hides is taken to be finite; off,
+            results are those of the function bit for bit.
         digest: residuals say of which known arguments they were made, so that `Staged.check` can
             tell when they are stale; the early program then reads them once more.
         policy: who chooses what to keep; "auto" is exact without a budget and certified with one.
         device: whose costs to plan with.
+        measure: time the lets on this machine first, some seconds, and plan with that: what is
+            kept then depends on the machine. For programs of small or scattered work, whose
+            seconds no rate tells.
         limits: how hard to search.
         progress: called while planning.
+        fusion: whether elementwise work is inlined into the loops that read it.
+        patterns: whether what is recognised in either stage gets a blocked kernel, as in
+            `value_and_grad`; what has lets in both stages is not.
 
     Returns:
         `Staged(early, late, residuals, report)`.
@@ -136,6 +149,24 @@ def partial_eval(
     >>> residuals = staged.early(np.eye(4))
     >>> staged.late(residuals, np.ones(4))
     array([1., 1., 1., 1.])
+
+    More stages are splits of late programs, with a budget for each border. Here weights are known
+    when a model is built, a prompt when a session begins, and the rest with each request:
+
+    >>> def model(weights, prompt, x):
+    ...     wide = np.tanh(weights @ weights)
+    ...     return np.tanh(wide @ prompt) @ np.tanh(wide @ x)
+    >>> w, v = Spec((4, 4), np.float64), Spec((4,), np.float64)
+    >>> build = partial_eval(model, "weights", like=(w, v, v), budget=128)
+    >>> session = partial_eval(
+    ...     build.late, (0, 1), like=(build.like, v, v), at_hand=0, budget=32, calls=50
+    ... )
+    >>> [r.nbytes for r in (*build.residuals, *session.residuals)]
+    [128, 32]
+    >>> built = build.early(np.eye(4))
+    >>> opened = session.early(built, np.ones(4))
+    >>> round(float(session.late(opened, built, np.ones(4))), 3)
+    1.649
     """
     limit = Budget.of(budget)
     if limit.fraction is not None or limit.overhead is not None:
@@ -145,9 +176,26 @@ def partial_eval(
         )
     if limit.bytes is not None:
         limit = replace(limit, bytes=None, rest=limit.bytes if limit.rest is None else limit.rest)
+    if not isinstance(like, (tuple, list, Mapping)):
+        raise ArgumentError(
+            f"like is a {type(like).__name__}: give all arguments to trace with, as a tuple or by "
+            "name"
+        )
     args, kwargs = ((), like) if isinstance(like, Mapping) else (tuple(like), {})
-    options = Options(Budget(), policy, device or Device.this(), limits, progress)
-    terms = Terms(_all(known), _all(at_hand), calls, limit, load, loads, options, rows, digest)
+    options = Options(Budget(), policy, device or Device.this(), limits, progress, fusion)
+    terms = Terms(
+        known=_all(known, "known"),
+        at_hand=_all(at_hand, "at_hand"),
+        calls=calls,
+        budget=limit,
+        load=load,
+        loads=loads,
+        options=options,
+        rows=rows,
+        patterns=patterns,
+        measure=measure,
+        digest=digest,
+    )
     return staged_of(trace(f, args, kwargs), terms)
 
 
@@ -163,17 +211,18 @@ def staged_of(traced: Traced, terms: Terms) -> Staged:
             )
     given = [p for p in _places(traced) if p in near or (p in where and p not in known)]
     is_known, is_near = [p in known for p in where], [p in near for p in where]
-    # patterns hold rows together that may be known apart
+    # patterns hold together what may be known apart
     program = prepared(traced.program, patterns=False)
     constants = range(len(is_known), len(program.ins))
     unknown = [not k for k in is_known] + [False] * len(constants)
     here = frozenset(i for i, h in enumerate(is_near) if h)
     calls = Calls(terms.calls, terms.load, terms.loads, here, frozenset(constants))
     costs = CostModel(terms.options.device)
-    if terms.rows:
-        program = _cheaper_late(program, unknown, traced.constants, costs)
-    program = named(program)
-    as_run = priced(program, unknown)
+    ways = Ways(terms.rows, terms.patterns, terms.options.fusion)
+    program = named(ready_to_split(program, unknown, traced.constants, costs, ways))
+    as_run = priced(program, unknown, fusion=ways.fusion)
+    if terms.measure:
+        costs = measured(as_run.program, unknown, costs, traced.constants)
     labels = labels_of(program, traced.in_paths)
     labels |= {copy: labels[v] for copy, v in as_run.slices.items()}
     budget, refused = terms.budget, None
@@ -181,8 +230,8 @@ def staged_of(traced: Traced, terms: Terms) -> Staged:
         problem = stages_of(as_run.program, unknown, costs, budget, calls)
         try:
             decision = decide_stages(
-                as_run.program,
                 problem,
+                labels,
                 policy=terms.options.policy,
                 limits=terms.options.limits,
                 progress=terms.options.progress,
@@ -232,25 +281,14 @@ def _places(traced: Traced) -> list[Place]:
     return [*range(len(args)), *kwargs]
 
 
-def _all(given: str | int | Sequence[str | int]) -> tuple[str | int, ...]:
-    return (given,) if isinstance(given, (str, int)) else tuple(given)
-
-
-def _cheaper_late(
-    program: Program, unknown: Sequence[bool], constants: Sequence[Any], costs: CostModel
-) -> Program:
-    """The program with rows told apart, if that leaves the late one less to do."""
-    if all(eqn.op.name != "concatenate" for eqn in program.eqns):
-        return program
-    apart = parted(program, unknown, constants)
-    return min(program, apart, key=lambda p: _late_seconds(p, unknown, costs))
-
-
-def _late_seconds(program: Program, unknown: Sequence[bool], costs: CostModel) -> float:
-    """What a call takes when all is kept."""
-    problem = stages_of(priced(program, unknown).program, unknown, costs, Budget())
-    nodes: Any = problem.graph.nodes
-    return sum(nodes[t]["seconds"] for t in nodes if nodes[t].get("stage") == "unknown")
+def _all(given: Any, option: str) -> tuple[Place, ...]:
+    """One place, or several, as a tuple."""
+    if isinstance(given, (str, int)):
+        return (given,)
+    if not isinstance(given, (tuple, list, set, frozenset)):
+        raise ArgumentError(f"{option} is {given!r}: give names or positions of arguments")
+    several: Any = given
+    return tuple(several)
 
 
 def _parts(

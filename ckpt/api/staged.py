@@ -11,6 +11,8 @@ from ckpt.api.part import Part
 from ckpt.api.residuals import Residual, Residuals, digest_of
 from ckpt.choice import Decision, KeptReport, Problem
 from ckpt.errors import ResidualError
+from ckpt.frontends.numpy import Spec
+from ckpt.ir.types import Type
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,17 @@ class Staged:
     def residual_bytes(self) -> int:
         """Bytes that cross."""
         return sum(residual.nbytes for residual in self.residuals)
+
+    @property
+    def like(self) -> Residuals:
+        """Residuals as specs: what to trace the late program with, to split it again."""
+
+        def spec(t: Type) -> Spec:
+            return Spec(t.shape, t.dtype.numpy)
+
+        made = {one.name: spec(one.type) for one in self.residuals}
+        results = self.early.program.outs[: self.early.n_results]
+        return Residuals(made, tuple(spec(v.type) for v in results), self.fingerprint)
 
     @property
     def fingerprint(self) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 from ckpt.cli.frontier import listed
-from ckpt.cli.planning import Planning, options
+from ckpt.cli.planning import Planning, options, recognises
 from ckpt.errors import CkptError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def stage(
     loads: Literal["once", "every_call"] = "once",
     at_hand: str | None = None,
     rows: Annotated[bool, Parameter(negative="--no-rows")] = True,
+    measure: bool = False,
     planning: Planning | None = None,
     out: Path | None = None,
     json: Annotated[bool, Parameter(name="--json")] = False,
@@ -52,6 +53,7 @@ def stage(
         loads: whether they are loaded once and stay, or in every call.
         at_hand: names of known arguments that the late part receives anyway.
         rows: keep known and unknown rows of one array apart where that leaves less to do late.
+        measure: time the lets on this machine and plan with that, instead of the device's rates.
         planning: policy, device and effort.
         out: a picture of the curve to draw, such as stage.png.
         json: print figures for programs instead of a table.
@@ -79,6 +81,8 @@ def stage(
             loads=loads,
             options=options(planning, None, said.step),
             rows=rows,
+            patterns=recognises(planning),
+            measure=measure,
         )
         traced = load(model, gradient=False).traced
         said.task("planning")

@@ -10,23 +10,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import exp, log
 from statistics import fmean
-from time import perf_counter, thread_time
 
-import numpy as np
-
-from ckpt.codegen.executable import Executable
 from ckpt.codegen.pool import threads
+from ckpt.codegen.stopwatch import seconds_of
 from ckpt.cost.device import Device
 from ckpt.cost.model import CostModel
 from ckpt.ir.build import Builder
 from ckpt.ir.op import Op, make
 from ckpt.ir.program import Program
 from ckpt.ir.types import DType, Type
-from ckpt.plan.place import place
-from ckpt.simplify.outputs import own_outputs
 
 _MIB = 1 << 20
-_TURN_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +29,12 @@ class Sample:
 
     op: Op
     ins: tuple[Type, ...]
+
+    @property
+    def program(self) -> Program:
+        """One let of it."""
+        b = Builder(self.op.name)
+        return b.build(b.emits(self.op, *(b.input(t) for t in self.ins)))
 
 
 def calibrate(repeat: int = 5) -> Device:
@@ -83,13 +83,13 @@ def _loop(dtype: DType, n: int) -> Sample:
 def _rate(samples: Sequence[Sample], repeat: int) -> float:
     """Flops per second over all samples together."""
     flops = sum(s.op.cost(*s.ins).flops for s in samples)
-    return flops / sum(seconds_of(s, repeat) for s in samples)
+    return flops / sum(seconds_of(s.program, repeat) for s in samples)
 
 
 def _bandwidth(nbytes: int, repeat: int) -> float:
     """Bytes per second of an addition that moves so many."""
     n = nbytes // 12
-    return 12 * n / seconds_of(_loop(DType.F32, n), repeat)
+    return 12 * n / seconds_of(_loop(DType.F32, n).program, repeat)
 
 
 def _launch(repeat: int) -> float:
@@ -99,46 +99,7 @@ def _launch(repeat: int) -> float:
     y = x
     for _ in range(n):
         y = b.emit(make("neg"), y)
-    return _seconds(b.build([y]), repeat) / n
-
-
-def seconds_of(sample: Sample, repeat: int) -> float:
-    """Seconds of one run of an op, the least."""
-    b = Builder(sample.op.name)
-    outs = b.emits(sample.op, *(b.input(t) for t in sample.ins))
-    return _seconds(Program(sample.op.name, tuple(b.ins), tuple(b.eqns), outs), repeat)
-
-
-def _seconds(program: Program, repeat: int) -> float:
-    program = own_outputs(program)
-    lets = range(len(program.eqns))
-    executable = Executable(program, place(program, list(lets), costs=CostModel(Device.built_in())))
-    arrays = [_operand(v.type) for v in program.ins]
-    outs = [np.empty(v.type.shape, v.type.dtype.numpy) for v in program.outs]
-    executable(*arrays, out=outs)
-    # of a single thread, its processor time: that is the same when others want the core
-    clock = thread_time if threads() == 1 else perf_counter
-    began = clock()
-    executable(*arrays, out=outs)
-    calls = max(1, min(1000, int(_TURN_SECONDS / (clock() - began))))
-    found: list[float] = []
-    for _ in range(repeat):
-        began = clock()
-        for _ in range(calls):
-            executable(*arrays, out=outs)
-        found.append((clock() - began) / calls)
-    return min(found)  # whatever else runs only adds
-
-
-def _operand(t: Type) -> np.ndarray:
-    """Values that suit every op here: small indices, well-conditioned matrices."""
-    random = np.random.default_rng(0)
-    if not t.dtype.is_float:
-        return random.integers(0, 2, t.shape).astype(t.dtype.numpy)
-    x = np.asarray(random.uniform(0.5, 1.0, t.shape), t.dtype.numpy)
-    if t.ndim == 2 and t.shape[0] == t.shape[1]:
-        x[np.arange(len(x)), np.arange(len(x))] += len(x)
-    return x
+    return seconds_of(b.build([y]), repeat) / n
 
 
 def _slowdowns(device: Device, repeat: int) -> dict[str, float]:
@@ -146,11 +107,10 @@ def _slowdowns(device: Device, repeat: int) -> dict[str, float]:
     costs = CostModel(device)
     found: dict[str, list[float]] = {}
     for sample in _irregular():
-        b = Builder("one")
-        b.emits(sample.op, *(b.input(t) for t in sample.ins))
-        expected = costs.roofline(b.eqns[0]) - device.launch_seconds
+        program = sample.program
+        expected = costs.roofline(program.eqns[0]) - device.launch_seconds
         if expected > 0:
-            found.setdefault(sample.op.name, []).append(seconds_of(sample, repeat) / expected)
+            found.setdefault(sample.op.name, []).append(seconds_of(program, repeat) / expected)
     return {op: exp(fmean(log(x) for x in ratios)) for op, ratios in found.items()}
 
 

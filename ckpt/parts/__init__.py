@@ -9,8 +9,8 @@ everything that works block by block, and is put together only where an op needs
     rules    the primitives that work block by block
     parted   the pass
 
-It runs before a split, and only there: matrix products of blocks may round differently from those
-of the whole.
+It runs before a split, and only there: sums and matrix products of blocks may round differently
+from those of the whole.
 """
 
 from ckpt.parts.parted import parted

@@ -19,6 +19,7 @@ def parted(program: Program, unknown: Sequence[bool], constants: Sequence[Any]) 
 
     Rewrite:
         x = concatenate a b; y = sin x; z = y[len(a):]   ->   z = sin b
+        s = sum (concatenate a b)                        ->   s = sum a + sum b
 
     Args:
         program: plain.
@@ -39,9 +40,10 @@ def parted(program: Program, unknown: Sequence[bool], constants: Sequence[Any]) 
     f(a: f32[3], b: f32[2]) -> (f32[]) {
       y: f32[3] = sin a
       y_1: f32[2] = sin b
-      s: f32[5] = concatenate[axis=0] y y_1
-      s_1: f32[] = sum[axes=(0,)] s
-      return s_1
+      s: f32[] = sum[axes=(0,)] y
+      s_1: f32[] = sum[axes=(0,)] y_1
+      s_2: f32[] = add s s_1
+      return s_2
     }
     """
     blocks = Blocks(program, unknown, constants)

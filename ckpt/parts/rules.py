@@ -16,6 +16,7 @@ from ckpt.parts.blocks import Blocks
 from ckpt.parts.grid import Block, Cuts, Grid, Index, Splat, places, uncut, union
 
 Operand = Grid | Lit
+_Pair = tuple[tuple[Index, Block], tuple[Index, Block]]
 Rule = Callable[[Blocks, Op, Sequence[Operand], Type], Grid | None]
 """From an op and its operands to its result in blocks; None if it needs its operands whole."""
 
@@ -211,7 +212,10 @@ def _slice(p: Blocks, op: Op, operands: Sequence[Operand], type_: Type) -> Grid 
 
 
 def _reduce(p: Blocks, op: Op, operands: Sequence[Operand], type_: Type) -> Grid | None:
-    """Each row of blocks is put together first, so that elements are combined in their order."""
+    """Each row of blocks is put together first, so that elements are combined in their order.
+
+    Of a row with known and unknown blocks, the known ones are combined first.
+    """
     (x,) = operands
     assert isinstance(x, Grid)
     axes: Any = dict(op.params())["axes"]
@@ -220,12 +224,36 @@ def _reduce(p: Blocks, op: Op, operands: Sequence[Operand], type_: Type) -> Grid
     blocks: dict[Index, Block] = {}
     for i in places(cuts):
         row = {k: b for k, b in x.blocks.items() if tuple(k[a] for a in rest) == i}
-        blocks[i] = p.emit(op, p.joined(row, x))
+        parts = [p.emit(op, p.joined(one, x)) for one in _by_stage(p, row)]
+        blocks[i] = _combined(p, _COMBINED[op.name], parts)
     return Grid(type_, cuts, blocks)
 
 
+def _by_stage(p: Blocks, row: dict[Index, Block]) -> list[dict[Index, Block]]:
+    """Known blocks and unknown ones, where either can be put together by themselves."""
+    splats = {k: b for k, b in row.items() if isinstance(b, Splat)}
+    rest = {k: b for k, b in row.items() if k not in splats}
+    unknown: dict[Index, Block] = {k: b for k, b in rest.items() if b in p.late}
+    known: dict[Index, Block] = {k: b for k, b in rest.items() if b not in p.late}
+    (known or unknown).update(splats)
+    apart = [one for one in (known, unknown) if one]
+    whole = all(prod(map(len, map(set, zip(*one, strict=True)))) == len(one) for one in apart)
+    return apart if whole else [row]
+
+
+def _combined(p: Blocks, name: str, parts: Sequence[Var]) -> Var:
+    first, *others = parts
+    for part in others:
+        first = p.emit(make(name), first, part)
+    return first
+
+
 def _dot(p: Blocks, op: Op, operands: Sequence[Operand], type_: Type) -> Grid | None:
-    """Products of rows and columns of blocks; what is zero throughout is left out."""
+    """Products of rows and columns of blocks; what is zero throughout is left out.
+
+    A sum along known and unknown blocks is one of sums, where that moves less than putting the
+    blocks together.
+    """
     left, right = operands
     if not (isinstance(left, Grid) and isinstance(right, Grid)):
         return None
@@ -242,23 +270,39 @@ def _dot(p: Blocks, op: Op, operands: Sequence[Operand], type_: Type) -> Grid | 
     )
     n_batch, n_left = len(dot.batch[0]), len(free[0])
     blocks: dict[Index, Block] = {}
+    grid = Grid(type_, result, blocks)
     for i in places(result):
         outer = (i[:n_batch] + i[n_batch : n_batch + n_left], i[:n_batch] + i[n_batch + n_left :])
         rows: list[list[tuple[Index, Block]]] = []
         for k, g in enumerate(sides):
             fixed = dict(zip((*dot.batch[k], *free[k]), outer[k], strict=True))
             rows.append([(at, g.blocks[at]) for at in _along(g, dot.contract[k], fixed)])
+        terms = [list(zip(*rows, strict=True))]
         if len(dot.contract[0]) == 1:
-            met = [
-                (a, b) for a, b in zip(*rows, strict=True) if not (_is_zero(a[1]) or _is_zero(b[1]))
-            ]
+            met = [(a, b) for a, b in terms[0] if not (_is_zero(a[1]) or _is_zero(b[1]))]
             if not met:
                 blocks[i] = Splat(lit(0, type_.dtype))
                 continue
-            rows = [[a for a, _ in met], [b for _, b in met]]
-        ins = (p.joined(dict(row), g) for row, g in zip(rows, sides, strict=True))
-        blocks[i] = p.emit(op, *ins)
-    return Grid(type_, result, blocks)
+            terms = _terms(p, met, grid.shape(i))
+        parts = [
+            p.emit(op, *(p.joined(dict(row), g) for row, g in zip(term_sides, sides, strict=True)))
+            for term_sides in (zip(*term, strict=True) for term in terms)
+        ]
+        blocks[i] = _combined(p, "add", parts)
+    return grid
+
+
+def _terms(p: Blocks, met: list[_Pair], shape: tuple[int, ...]) -> list[list[_Pair]]:
+    """The pairs of blocks of each product, if there is to be more than one."""
+    terms: dict[tuple[bool, bool], list[_Pair]] = {}
+    for pair in met:
+        (_, a), (_, b) = pair
+        terms.setdefault((a in p.late, b in p.late), []).append(pair)
+    joined = sum(block.type.size for pair in met for _, block in pair if isinstance(block, Var))
+    made_early = (False, False) in terms
+    # blocks are read and written to be put together; a sum reads two results and writes one
+    pays = made_early or 2 * joined > 3 * (len(terms) - 1) * prod(shape)
+    return list(terms.values()) if pays else [met]
 
 
 def _along(grid: Grid, axes: Sequence[int], fixed: dict[int, int]) -> Iterator[Index]:
@@ -289,6 +333,9 @@ def _take(p: Blocks, op: Op, operands: Sequence[Operand], type_: Type) -> Grid |
     return Grid(type_, cuts, blocks)
 
 
+_COMBINED = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "mul"}
+"""What combines two results of a reduction."""
+
 _RULES: dict[str, Rule] = {
     "concatenate": _concatenate,
     "broadcast": _broadcast,
@@ -297,7 +344,7 @@ _RULES: dict[str, Rule] = {
     "slice": _slice,
     "dot": _dot,
     "take": _take,
-    **dict.fromkeys(("sum", "max", "min", "prod"), _reduce),
+    **dict.fromkeys(_COMBINED, _reduce),
     **dict.fromkeys(("copy", "stop_gradient", "wrap_index"), _elementwise),
 }
 

@@ -81,16 +81,17 @@ def command(
 def in_turns(calls: Mapping[str, Callable[[], Any]], repeat: int) -> dict[str, float]:
     """Median seconds of several functions, run in turns so that all meet the same load.
 
-    Each runs once before, unmeasured; every other round goes backwards.
+    A turn is two calls, of which the second counts: what is called again and again finds the caches
+    as it left them itself. Every other round goes backwards.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     names = list(calls)
-    for turn in range(repeat + 1):
+    for turn in range(repeat):
         for name in names if turn % 2 else reversed(names):
+            calls[name]()
             began = time.perf_counter()
             calls[name]()
-            if turn:
-                seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(time.perf_counter() - began)
     return {name: median(took) for name, took in seconds.items()}
 
 

@@ -7,8 +7,8 @@ vector it is applied to is not, and it is applied once per iteration. People cho
 whole matrix, a matrix per element, factors at quadrature points, and nothing at all: from the
 corners anew in every call. Three functions that compute the same are offered: through the whole
 matrix, through element matrices, and through sums over one axis after another. For each budget
-`ckpt.partial_eval` splits all three, and the split that is predicted to be quickest is picked; the
-others are timed beside it, and SciPy's sparse matrix.
+`ckpt.partial_eval` splits all three with seconds measured let by let, and the split that is
+predicted to be quickest is picked; the others are timed beside it, and SciPy's sparse matrix.
 
 Source: the levels of assembly: Kolev et al. Efficient exascale discretizations: High-order finite
 element methods. 2021.
@@ -215,6 +215,7 @@ class Pick:
         budget_bytes: for what is kept between iterations; None for any.
         picked: the form, and what it keeps.
         kept_bytes: of it.
+        predicted_seconds: of one application of it.
         seconds: of one application, of every split that is within the budget.
         sparse_seconds: of SciPy's sparse matrix.
     """
@@ -223,6 +224,7 @@ class Pick:
     budget_bytes: int | None
     picked: str
     kept_bytes: int
+    predicted_seconds: float
     seconds: dict[str, float]
     sparse_seconds: float
 
@@ -250,7 +252,7 @@ def picks(config: FiniteElements, order: int) -> list[Pick]:
         for form, make in FORMS.items():
             staged = ckpt.partial_eval(
                 make(mesh), "corners", like=like, at_hand="corners", calls=config.iterations,
-                budget=budget,
+                budget=budget, measure=True,
             )  # fmt: skip
             kept = format_bytes(staged.residual_bytes)
             splits.setdefault(f"{form}, {kept}", staged)
@@ -265,9 +267,13 @@ def picks(config: FiniteElements, order: int) -> list[Pick]:
     found: list[Pick] = []
     for budget in budgets:
         fits = [n for n in splits if budget is None or sizes[n] <= budget]
-        best = min(fits, key=lambda n: splits[n].report.seconds_per_call)
+        predicted = {n: splits[n].report.seconds_per_call for n in fits}
+        best = min(fits, key=lambda n: predicted[n])
         seconds = {n: took[n] for n in fits}
-        found.append(Pick(order, budget, best, sizes[best], seconds, took["sparse matrix"]))
+        sparse_seconds = took["sparse matrix"]
+        found.append(
+            Pick(order, budget, best, sizes[best], predicted[best], seconds, sparse_seconds)
+        )
     return found
 
 
@@ -300,6 +306,7 @@ def report(config: FiniteElements) -> Callable[[Path], None]:
             str(p.order),
             "any" if p.budget_bytes is None else format_bytes(p.budget_bytes),
             p.picked,
+            format_seconds(p.predicted_seconds),
             format_seconds(p.seconds[p.picked]),
             "; ".join(f"{n} {format_seconds(s)}" for n, s in p.seconds.items() if n != p.picked),
             f"{100 * p.above_best:.0f} %",
@@ -307,7 +314,7 @@ def report(config: FiniteElements) -> Callable[[Path], None]:
         ]
         for p in found
     ]
-    columns = ["order", "budget", "picked", "takes", "others", "above best", "SciPy"]
+    columns = ["order", "budget", "picked", "predicted", "takes", "others", "above best", "SciPy"]
     show("one application of the operator", columns, rows)
     return lambda path: draw(found, path)
 

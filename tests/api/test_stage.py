@@ -253,6 +253,8 @@ def test_a_stage_takes_what_was_traced():
         late(np.zeros(4))
     with pytest.raises(ckpt.ArgumentError, match="u has dtype float32"):
         late(np.zeros(3, np.float32))
+    with pytest.raises(ckpt.ArgumentError, match="what the early one left"):
+        staged.late(dict(staged.early(a)), np.zeros(3))
 
 
 @pytest.mark.parametrize(
@@ -260,11 +262,16 @@ def test_a_stage_takes_what_was_traced():
     [
         ({"known": "z"}, ckpt.ArgumentError, "known names 'z'; the arguments are a, u"),
         ({"known": 2}, ckpt.ArgumentError, "known names 2"),
+        ({"known": None}, ckpt.ArgumentError, "known is None: give names"),
+        ({"like": np.zeros(3)}, ckpt.ArgumentError, "like is a ndarray"),
+        ({"load": "1GB/s"}, ValueError, "link must be a Link"),
+        ({"calls": 10**400}, ValueError, "calls must be positive and finite"),
         ({"at_hand": "z"}, ckpt.ArgumentError, "at_hand names 'z'"),
         ({"at_hand": "u"}, ckpt.ArgumentError, "at_hand names u, which is not known"),
         ({"budget": "0.5x"}, ckpt.ArgumentError, "bytes that cross"),
         ({"budget": "5 XB"}, ValueError, "unknown unit 'XB'"),
         ({"budget": 0}, ckpt.BudgetError, "values that must cross take 24 B"),
+        ({"budget": 0}, ckpt.BudgetError, r"24 B  .*sin \(test_stage.py"),
         ({"budget": 23}, ckpt.BudgetError, "at_hand"),
         ({"budget": ckpt.Budget(peak=0)}, ckpt.BudgetError, "no"),
         ({"calls": 0}, ValueError, "calls must be positive and finite: 0"),
@@ -331,6 +338,48 @@ def test_a_gradient_is_split_as_any_function():
         assert found.tobytes() == wanted.tobytes()
 
 
+def test_what_was_made_of_known_scores_is_not_made_again_for_the_sake_of_a_pattern():
+    def f(q, k, v):
+        return cnp.softmax(q @ k.T, axis=-1) @ v
+
+    q, k, v = np.random.default_rng(0).normal(size=(3, 30, 4))
+    scores = ckpt.partial_eval(f, ("q", "k"), like=(q, k, v), calls=10)
+    assert [e.op.name for e in scores.late.program.eqns] == ["dot"]
+    cache = ckpt.partial_eval(f, ("k", "v"), like=(q, k, v), calls=10)
+    ops = {e.op.name for e in cache.late.program.eqns}
+    assert "attention" in ops
+    assert ops.isdisjoint({"exp", "dot"})
+    assert [r.op for r in cache.residuals] == ["", ""]
+
+
+def test_seconds_may_be_measured_here():
+    def f(x, y, star):
+        table = np.exp(np.sin(x)[:, None] + y[None, :])
+        return np.sum(table[np.argsort(x)[:3]] * star[:, None])
+
+    x, star = np.linspace(0, 1, 50), np.ones(3)
+    guessed, measured = (
+        ckpt.partial_eval(f, ("x", "y"), like=(x, x, star), calls=9, measure=m)
+        for m in (False, True)
+    )
+    assert measured.report.seconds_per_call > 0
+    assert measured.report.seconds_per_call != guessed.report.seconds_per_call
+    assert measured.bind(x, x)(star).tobytes() == guessed.bind(x, x)(star).tobytes()
+
+
+def test_lets_of_a_loop_are_measured_one_by_one():
+    def f(a, u):
+        def body(carry, row):
+            return np.tanh(carry + row @ u), None
+
+        return ckpt.scan(body, np.zeros(4), np.sin(a))[0]
+
+    a, u = np.linspace(0, 1, 80).reshape(20, 4), np.eye(4)
+    staged = ckpt.partial_eval(f, "a", like=(a, u), calls=9, measure=True)
+    assert staged.report.seconds_per_call > 0
+    assert staged.bind(a)(u).tobytes() == ckpt.compile(f)(a, u).tobytes()
+
+
 def test_three_stages_are_two_splits_one_inside_the_other():
     def model(weights, prefix, x):
         wide = np.tanh(weights @ weights)
@@ -338,15 +387,20 @@ def test_three_stages_are_two_splits_one_inside_the_other():
 
     w, p, x = np.eye(4) + 0.1, np.linspace(0, 1, 4), np.ones(4)
     build = ckpt.partial_eval(model, "weights", like=(w, p, x), budget=ckpt.Budget(rest=128))
-    built = build.early(w)
     session = ckpt.partial_eval(
-        build.late, known=(0, 1), at_hand=0, like=(built, p, x), budget=ckpt.Budget(rest=8)
+        build.late, known=(0, 1), at_hand=0, like=(build.like, p, x), budget=ckpt.Budget(rest=8)
     )
+    built = build.early(w)
     assert [r.nbytes for r in session.residuals] == [8]  # what the session made; the rest is there
     opened = session.early(built, p)
     whole = ckpt.compile(model)(w, p, x)
     assert session.late(opened, built, x).tobytes() == whole.tobytes()
     assert session.bind(built, p)(x).tobytes() == whole.tobytes()
+    with pytest.raises(ckpt.BudgetError):  # a budget for each boundary
+        ckpt.partial_eval(build.late, (0, 1), like=(build.like, p, x), budget=8)
+    other = ckpt.partial_eval(model, "weights", like=(w, p, x), budget=64, at_hand="weights")
+    with pytest.raises(ckpt.ArgumentError):  # what another build left
+        session.early(other.early(w), p)
 
 
 def test_a_user_can_pin_what_is_kept():

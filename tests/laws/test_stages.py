@@ -6,10 +6,12 @@ What concerns graphs alone (L2, L6 to L9) stands in tests/policies/test_staging.
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import ckpt
+import ckpt.numpy as cnp
 from ckpt.ad.forward import jvp
 from ckpt.ad.unzip import partial_eval, unzip
 from ckpt.api.derive import tangent_halves
@@ -130,6 +132,43 @@ def _copies(staged):
     return sum(work_of(e) for half in halves for e in half.eqns if e.op.name in ops)
 
 
+def attend(q, k, v, targets):
+    """Softmax attention, and cross-entropy of what it gives."""
+    out = cnp.softmax(q @ k.T / 2, axis=-1) @ v
+    shifted = out - np.max(out, axis=-1, keepdims=True)
+    log = shifted - np.log(np.sum(np.exp(shifted), axis=-1, keepdims=True))
+    return out, -np.mean(np.take_along_axis(log, targets[:, None], axis=-1))
+
+
+ROWS = [np.random.default_rng(i).normal(size=(n, 4)) for i, n in enumerate((6, 9, 9))]
+ATTENDED = (*ROWS, np.array([0, 3, 1, 2, 2, 0]))
+
+
+@pytest.mark.parametrize(
+    "known", [k for n in range(5) for k in itertools.combinations(range(4), n)]
+)
+def test_l1_patterns_depend_on_what_is_known_and_not_on_what_is_kept(known):
+    free = ckpt.partial_eval(attend, known, like=ATTENDED, at_hand=known, calls=100)
+    given = [ATTENDED[i] for i in known]
+    rest = [x for i, x in enumerate(ATTENDED) if i not in known]
+    results = free.bind(*given)(*rest)
+    for budget in range(0, free.residual_bytes, 8 + free.residual_bytes // 4):
+        tight = ckpt.partial_eval(
+            attend, known, like=ATTENDED, at_hand=known, calls=100, budget=budget
+        )
+        assert tight.residual_bytes <= budget
+        assert same_bits(tight.bind(*given)(*rest), results)
+    plain = ckpt.partial_eval(attend, known, like=ATTENDED, calls=100, patterns=False)
+    assert same_bits(plain.bind(*given)(*rest), ckpt.compile(attend, patterns=False)(*ATTENDED))
+    for found, wanted in zip(results, attend(*ATTENDED), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    whole = "attention" in {e.op.name for e in free.late.program.eqns + free.early.program.eqns}
+    v_waits_alone = {0, 1} <= {*known} and 2 not in known
+    assert whole != v_waits_alone
+    if not v_waits_alone:
+        assert same_bits(results, ckpt.compile(attend)(*ATTENDED))
+
+
 @settings(max_examples=20, deadline=None)
 @given(programs(), st.data())
 def test_l6_seconds_fall_with_the_budget_and_meet_their_bound_without_one(program, data):
@@ -232,17 +271,11 @@ def test_l10_two_splits_one_inside_the_other_leave_what_one_does(program, data):
     second = tuple(i for i in rest if data.draw(st.booleans()))
     outer = split(program, first, calls=100)
     ins = draw_inputs(program)
-    held = ckpt.Residuals(
-        {r.name: ckpt.Spec(r.type.shape, r.type.dtype.numpy) for r in outer.residuals},
-        tuple(ckpt.Spec(v.type.shape, v.type.dtype.numpy)
-              for v in outer.early.program.outs[: outer.early.n_results]),
-        outer.fingerprint,
-    )  # fmt: skip
     positions = (0, *(1 + rest.index(i) for i in second))
     inner = ckpt.partial_eval(
         outer.late,
         positions,
-        like=(held, *[specs(program)[i] for i in rest]),
+        like=(outer.like, *[specs(program)[i] for i in rest]),
         calls=100,
         rows=False,
     )

@@ -86,16 +86,17 @@ SHORT = SHORT[:4]
 SEES = np.tril(np.ones((244, 244), bool))
 
 
-def layers(mask):
+def layers(mask, *, patterns=False):
     def f(a, b):
         x = np.concatenate([a, b])
         for _ in range(3):
             x = attention(x, mask)
         return x[len(a) :]
 
-    staged = ckpt.partial_eval(f, "a", like=(LONG, SHORT), calls=100)
+    staged = ckpt.partial_eval(f, "a", like=(LONG, SHORT), calls=100, patterns=patterns)
     np.testing.assert_allclose(staged.bind(LONG)(SHORT), f(LONG, SHORT), rtol=1e-9)
-    return staged, [e.outs[0].type.shape for e in staged.late.program.eqns if e.op.name == "exp"]
+    name = "attention" if patterns else "exp"
+    return staged, [e.outs[0].type.shape for e in staged.late.program.eqns if e.op.name == name]
 
 
 def test_a_causal_mask_keeps_known_rows_known():
@@ -106,9 +107,24 @@ def test_a_causal_mask_keeps_known_rows_known():
     assert {shape[0] for shape in exps} == {4}
 
 
-def test_without_a_mask_every_row_waits():
-    _staged, exps = layers(np.ones((244, 244), bool))
-    assert max(shape[0] for shape in exps) >= 240
+@pytest.mark.parametrize("patterns", [False, True])
+def test_without_a_mask_every_row_waits(patterns):
+    _staged, weighed = layers(np.ones((244, 244), bool), patterns=patterns)
+    assert max(shape[0] for shape in weighed) >= 240
+
+
+def test_sums_along_known_and_unknown_rows_add_up_the_known_ones_early():
+    weights = np.linspace(-1, 1, 244)
+
+    def f(a, b):
+        rows = np.concatenate([a, b])
+        return np.sum(rows, axis=0), np.max(rows), weights @ rows
+
+    staged = ckpt.partial_eval(f, "a", like=(LONG, SHORT), calls=100)
+    assert [r.type.shape for r in staged.residuals] == [(32,), (), (32,)]
+    assert all(e.op.name != "concatenate" for e in staged.late.program.eqns)
+    for found, wanted in zip(staged.bind(LONG)(SHORT), f(LONG, SHORT), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
 def test_a_mask_that_is_made_of_nothing_is_looked_into():

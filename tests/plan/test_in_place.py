@@ -30,8 +30,11 @@ ELEMENTWISE = """f(x: f64[2,2]) -> (f64[2,2]) {
 
 def run(text, *arrays):
     program = parse(text)
-    plan = place(program, [i for i, e in enumerate(program.eqns) if e.op.name not in
-                           ("slice", "permute")], costs=CostModel(Device.this()))
+    plan = place(
+        program,
+        [i for i, e in enumerate(program.eqns) if e.op.name not in ("slice", "permute")],
+        costs=CostModel(Device.this()),
+    )
     (found,), (wanted,) = Executable(program, plan)(*arrays), interpret(program, *arrays)
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
     return plan
