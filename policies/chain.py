@@ -6,9 +6,10 @@ is brought back from the value of ``a``, which is held: either the chain is run 
 place of the segment needs, or up to a place ``c`` whose value is held while ``(c, p]`` is brought
 back, before ``(a, c]`` follows with the value of ``c`` still in hand.
 
-Where a place may write over the value below it, it does when that value is not held and nothing reads
-it again. For equal steps this is the best there is (``policies.loops.binomial`` has its closed form); for
-unequal ones the best among the orders that hold a value until its place has come back.
+Where a place may write over the value below it, it does when that value is not held and nothing
+reads it again.  For equal steps this is the best there is (``policies.loops.binomial`` has its
+closed form); for unequal ones the best among the orders that hold a value until its place has come
+back.
 """
 
 from __future__ import annotations
