@@ -3,9 +3,10 @@
     python -m experiments.sweep_benchmark [--points 200] [--jobs 2]
 
 A sweep of so many small points is started as a user starts it. How busy the processors are is what
-the kernel counts of all of them (Linux), start-up included, and again without what a sweep of one
-point takes. Then a finished sweep of a thousand points is started again, which has nothing to do.
-Other work on the machine spoils all figures: measure on a quiet one.
+the kernel counts of all of them (Linux), start-up included, which a sweep of one point shows alone.
+What a point costs beside its own work is the life of its process less the planning. Then a finished
+sweep of a thousand points is started again, which has nothing to do. Other work on the machine
+spoils all figures: measure on a quiet one.
 """
 
 import json
@@ -104,16 +105,15 @@ def main(*, points: int = 200, jobs: int | None = None, json_out: Path | None = 
         _, records = read_run(folder / "busy")
         finish(many, folder / "many")
         resumed = measure(sweep_command(many, folder / "many", jobs))
-    rest = Measured(whole.wall_seconds - start.wall_seconds, whole.cpu_seconds - start.cpu_seconds)
+    own = [record["result"]["solve_seconds"] for record in records]
+    lives = [record["seconds"] for record in records]
     figures = {
         "points": points,
         "jobs": jobs,
-        "busy_percent": 100 * whole.cpu_seconds / (jobs * whole.wall_seconds),
-        "busy_after_start_percent": 100 * rest.cpu_seconds / (jobs * rest.wall_seconds),
         "wall_seconds": whole.wall_seconds,
-        "start_seconds": start.wall_seconds,
-        "seconds_per_point": jobs * rest.wall_seconds / (points - 1),
-        "own_seconds_per_point": sum(r["result"]["solve_seconds"] for r in records) / points,
+        "one_point_seconds": start.wall_seconds,
+        "busy_percent": 100 * whole.cpu_seconds / ((os.cpu_count() or 1) * whole.wall_seconds),
+        "overhead_seconds_per_point": (sum(lives) - sum(own)) / points,
         "resume_seconds": resumed.wall_seconds,
     }
     console = Console()
