@@ -102,6 +102,7 @@ def report(
     /,
     *,
     out: Path | None = None,
+    into: Path | None = None,
 ) -> int:
     """Make one HTML page, plots and tables of the run folders of sweeps.
 
@@ -111,13 +112,15 @@ def report(
     Args:
         runs: run folders, or folders that hold some; by default runs.
         out: the folder to write; by default report in the first of them.
+        into: also put the tables into this Markdown file, in place of all that stands below its
+            line `<!-- ckpt report -->`.
 
     Returns:
         0.
     """
     from experiments.report.write import write_report
 
-    print(f"wrote {write_report(runs, out)}")
+    print(f"wrote {write_report(runs, out, into)}")
     return 0
 
 

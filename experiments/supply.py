@@ -22,6 +22,9 @@ from experiments.text import deal_windows, encode, real_text
 
 Tree = Any
 
+HELD_OUT = frozenset({"digits", "shapes"})
+"""Data of which some is kept for testing."""
+
 _HELD_OUT_SEED = 1_000_003
 """Images that are tested on come from another seed than any that is trained on."""
 

@@ -64,6 +64,7 @@ def _models(annotations: list[Any]) -> Iterator[type[BaseModel]]:
 
 def _tag(model: type[BaseModel]) -> Any:
     for name in ("model", "kind", "family", "name"):
-        if name in model.model_fields:
-            return model.model_fields[name].default
+        field = model.model_fields.get(name)
+        if field is not None and isinstance(field.default, str):  # else it is something else
+            return field.default
     return None

@@ -6,8 +6,10 @@ is brought back from the value of ``a``, which is held: either the chain is run 
 place of the segment needs, or up to a place ``c`` whose value is held while ``(c, p]`` is brought
 back, before ``(a, c]`` follows with the value of ``c`` still in hand.
 
-For equal steps this is the best there is (``policies.loops.binomial`` has its closed form); for
-unequal ones the best among the orders that hold a value until its place has come back.
+Where a place may write over the value below it, it does when that value is not held and nothing
+reads it again.  For equal steps this is the best there is (``policies.loops.binomial`` has its
+closed form); for unequal ones the best among the orders that hold a value until its place has come
+back.
 """
 
 from __future__ import annotations
@@ -103,6 +105,8 @@ class _Chain:
         with_own: i64[F], the same, up to the last read of its own value.
         with_below: the same, up to the last read of the value below.
         with_both: the same, up to the last moment at which both are still read.
+        spared: i64[F], bytes of the value below that the place may write over, if nothing else
+            needs it any more.
         unit: bytes of a slot.
         exact: True if every size is a multiple of the slot.
     """
@@ -115,6 +119,7 @@ class _Chain:
     with_own: NDArray[np.int64]
     with_below: NDArray[np.int64]
     with_both: NDArray[np.int64]
+    spared: NDArray[np.int64]
     unit: int
     exact: bool
 
@@ -188,7 +193,8 @@ def _measured(
             alive = alive_after[t]
     sizes = made_bytes(compact)[:places]
     measure = math.gcd(*(int(s) for s in sizes), *(int(x) for x in arrays.ravel()),
-                       *(int(w) for w in compact.workspace[:places])) or 1  # fmt: skip
+                       *(int(w) for w in compact.workspace[:places]),
+                       *(int(w) for w in compact.overwrite[:places])) or 1  # fmt: skip
     most = max(64, min(MOST_SLOTS, CELLS // max(1, 2 * places * places)))
     total = int(sizes.sum()) + int(arrays.max(initial=0)) + int(compact.workspace.max(initial=0))
     room = max(1, min(compact.budget, total))
@@ -196,7 +202,8 @@ def _measured(
     unit = measure if exact else -(-room // most)
     return _Chain(
         tuple(tuple(group) for group in groups),
-        own, below, arrays[0], arrays[1], arrays[2], arrays[3], arrays[4], unit, exact,
+        own, below, arrays[0], arrays[1], arrays[2], arrays[3], arrays[4],
+        compact.overwrite[:places], unit, exact,
     )  # fmt: skip
 
 
@@ -249,6 +256,7 @@ def _solve(compact: Compact, there: _Chain, budget: int) -> NDArray[np.int64] | 
         there.with_own,
         there.with_below,
         there.with_both,
+        there.spared,
         there.unit,
         slots,
     )
@@ -295,6 +303,7 @@ def _program(  # noqa: PLR0917 (arrays, for the inner loop)
     with_own: NDArray[np.int64],
     with_below: NDArray[np.int64],
     with_both: NDArray[np.int64],
+    spared: NDArray[np.int64],
     unit: int,
     slots: int,
 ) -> Any:
@@ -329,6 +338,8 @@ def _program(  # noqa: PLR0917 (arrays, for the inner loop)
                     need = 0
                     for i in range(a + 1, reach + 1):
                         under = sizes[i - 1] if i - 1 > a else 0
+                        if under and not (i == p and (below[p] or keep == 1)):
+                            under -= spared[i]  # nothing reads the value below after this run
                         more = held if i < p else 0
                         need = max(need, under + sizes[i] + workspace[i] + more + before[p])
                     under = sizes[p - 1] if p - 1 > a else 0
@@ -353,7 +364,7 @@ def _program(  # noqa: PLR0917 (arrays, for the inner loop)
                             pick[a + 1, p, top, m] = -2 - keep
                 need = 0
                 for c in range(a + 1, p):
-                    under = sizes[c - 1] if c - 1 > a else 0
+                    under = sizes[c - 1] - spared[c] if c - 1 > a else 0
                     need = max(need, under + sizes[c] + workspace[c] + held + before[p])
                     up = -(-sizes[c] // unit)
                     cost = total[c + 1] - total[a + 1]

@@ -2,11 +2,11 @@
 
 import hashlib
 from statistics import median
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import optree
-from pydantic import BeforeValidator, PositiveInt
+from pydantic import BeforeValidator, PositiveInt, model_validator
 
 import ckpt
 from ckpt import Budget, BudgetError, Limits, Step
@@ -14,7 +14,7 @@ from experiments.measurement import Prepared
 from experiments.models.registry import MODELS
 from experiments.points.point import PROCESS_BYTES, Estimate, PointConfig, Result
 from experiments.schema import AnyModel, BudgetConfig, Data, Training, expanded
-from experiments.supply import supply_of
+from experiments.supply import HELD_OUT, supply_of
 from experiments.training import late_loss, make_training_step
 
 _COMPILING_SECONDS = 20.0
@@ -43,6 +43,14 @@ class Train(PointConfig):
     budget: Annotated[BudgetConfig | None, BeforeValidator(expanded)] = None
     policy: str = "auto"
     work: PositiveInt = 4000
+
+    @model_validator(mode="after")
+    def _can_be_tested(self) -> Self:
+        if self.training.accuracy is not None and self.data not in HELD_OUT:
+            raise ValueError(
+                f"{self.data} data have no test split: give training.loss, not training.accuracy"
+            )
+        return self
 
     def estimate(self) -> Estimate:
         """From the plan that saves everything: predicted seconds of its steps, its peak."""

@@ -19,22 +19,28 @@ from experiments.sweep.store import EXPERIMENT
 
 PAGE, TABLES, PLOTS = "index.html", "tables.md", "plots"
 
+MARK = "<!-- ckpt report -->\n"
+"""The line of a Markdown file below which the tables stand."""
 
-def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
+
+def write_report(runs: Sequence[Path], out: Path | None = None, into: Path | None = None) -> Path:
     """Write the report of one or more sweeps.
 
     Args:
         runs: run folders, or folders that hold some.
         out: the folder to write; by default report in the first of `runs`.
+        into: a Markdown file that gets the tables too, below its line `MARK`.
 
     Returns:
         The page.
 
     Raises:
-        FolderError: there is no run folder, or something that is no report stands at `out`.
+        FolderError: there is no run folder, something that is no report stands at `out`, or `into`
+            has no such line.
         DrawingError: matplotlib is not installed.
     """
     can_draw()
+    above = None if into is None else _above(into)
     folders = _run_folders(runs)
     loaded = [load_run(folder) for folder in folders]
     folder = out or runs[0] / "report"
@@ -47,13 +53,32 @@ def write_report(runs: Sequence[Path], out: Path | None = None) -> Path:
         figure = picture.figure(PRINTED)
         figure.savefig(plots / f"{picture.name}.png")
         write_text(plots / f"{picture.name}.svg", picture.svg())
-    write_text(folder / TABLES, "\n\n".join(map(_markdown, loaded)) + "\n")
+    tables = "\n\n".join(map(_markdown, loaded)) + "\n"
+    write_text(folder / TABLES, tables)
+    if into is not None:
+        write_text(into, f"{above}{MARK}\n{tables}")
     body = "\n".join(
         [_contents(loaded), *(_section(run, pictures[run.header.name]) for run in loaded)]
     )
     title = loaded[0].header.name if len(loaded) == 1 else "Experiments"
     write_text(folder / PAGE, page(title, body))
     return folder / PAGE
+
+
+def _above(file: Path) -> str:
+    """What stands above the line in a file.
+
+    Raises:
+        FolderError: there is no such file or no such line.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise FolderError(f"{file} cannot be read: {error.strerror}") from None
+    above, mark, _ = text.partition(MARK)
+    if not mark:
+        raise FolderError(f"{file} has no line {MARK.strip()}: put it where the tables shall stand")
+    return above
 
 
 def pictures_of(run: Run) -> list[Picture]:
@@ -140,5 +165,5 @@ def _about(run: Run) -> str:
 def _markdown(run: Run) -> str:
     lines = [f"## {run.header.name}", "", run.header.question, "", summary(run), ""]
     lines.append(to_markdown(table_of(run)))
-    lines += ["", *(f"{one.name}: {one.source}" for one in run.header.references)]
-    return "\n".join(lines).rstrip()
+    lines += ["", *(f"- {one.name}: {one.source}" for one in run.header.references)]
+    return "\n".join([*lines, f"- {_about(run)}"])

@@ -10,7 +10,7 @@ from experiments import text
 from experiments.data import DataError
 from experiments.models import gpt, heat, mlp, unet
 from experiments.shapes import BACKGROUND, BOX, DISC, draw_shapes
-from experiments.supply import supply_of
+from experiments.supply import HELD_OUT, supply_of
 from experiments.text import deal_windows, encode, real_text
 
 
@@ -88,3 +88,16 @@ def test_a_text_that_is_missing(monkeypatch):
     monkeypatch.setattr(text, "resources", SimpleNamespace(files=missing))
     with pytest.raises(DataError, match="quickstart"):
         real_text()
+
+
+@pytest.mark.parametrize(
+    ("data", "config"),
+    [
+        ("random", mlp.Config()),
+        ("text", gpt.Config(vocabulary=128)),
+        ("shapes", unet.Config(classes=3)),
+        ("heat", heat.Config()),
+    ],
+)
+def test_what_is_held_out_is_tested_on(data, config):
+    assert (supply_of(data, config, 0).accuracy is not None) == (data in HELD_OUT)

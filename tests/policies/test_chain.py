@@ -1,11 +1,12 @@
 """Chains: the dynamic program, brute force and the closed form agree."""
 
+import random
 from functools import cache
 
 import networkx as nx
 import pytest
 
-from policies import Infeasible, Limits, Problem
+from policies import Infeasible, Limits, Problem, solve
 from policies.chain import chain
 from policies.errors import Stopped
 from policies.exhaustive import exhaustive, smallest_budget
@@ -33,14 +34,22 @@ def test_the_closed_form_is_the_recurrence():
                 assert m + parts == forward_steps(length, slots)
 
 
-def loop(length):
-    """Steps whose way back reads only their own input."""
+def loop(length, in_place=False):
+    """Steps whose way back reads only their own input.
+
+    With in_place, steps may write over what they read and the first one is free: as treeverse
+    poses it.
+    """
     graph = nx.DiGraph()
     order = [("x", i) for i in range(length)]
     for i, task in enumerate(order):
         graph.add_node(task, seconds=1.0, bytes=1, effects=False)
         if i:
             graph.add_edge(order[i - 1], task)
+            if in_place:
+                graph.nodes[task]["overwrites"] = (order[i - 1],)
+        elif in_place:
+            graph.nodes[task]["seconds"] = 0.0
     back = [("g", i) for i in reversed(range(length))]
     for j, task in enumerate(back):
         graph.add_node(task, seconds=0.0, bytes=0, stage="unknown")
@@ -93,6 +102,33 @@ def brute_loop(length, bytes_):
 def test_small_loops_equal_the_shortest_path(length):
     problem = loop(length)
     for budget in range(smallest_budget(problem), length + 2):
+        best = exhaustive(problem.with_budget(budget), limits=Limits())
+        assert chain(problem.with_budget(budget), limits=Limits()).seconds == best.seconds
+
+
+@pytest.mark.parametrize("length", [2, 10, 37, 100])
+@pytest.mark.parametrize("slots", [2, 3, 5, 8])
+def test_a_loop_that_writes_in_place_takes_the_fewest_steps_of_treeverse(length, slots):
+    problem = loop(length, in_place=True).with_budget(slots)
+    found = chain(problem, limits=Limits())
+    assert found.peak_bytes <= slots
+    assert found.seconds == forward_steps(length, slots)
+
+
+@pytest.mark.parametrize("slots", [2, 4])
+def test_auto_takes_the_fewest_steps_of_treeverse(slots):
+    problem = loop(60, in_place=True).with_budget(slots)
+    assert solve(problem, limits=Limits(work=500)).seconds == forward_steps(60, slots)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_small_unequal_chain_that_writes_in_place_stays_above_the_shortest_path(seed):
+    problem = loop(4, in_place=True)
+    sizes = random.Random(seed).choices(range(1, 5), k=4)
+    for task, size in zip([("x", i) for i in range(4)], sizes, strict=True):
+        problem.graph.nodes[task]["bytes"] = size
+    least = smallest_budget(problem)
+    for budget in (least, least + 1, least + 3):
         best = exhaustive(problem.with_budget(budget), limits=Limits())
         assert chain(problem.with_budget(budget), limits=Limits()).seconds == best.seconds
 

@@ -152,6 +152,15 @@ def test_training_has_the_same_bits_under_every_budget():
     assert not run(**strict)["reached"]
 
 
+def test_an_accuracy_is_asked_for_where_something_is_held_out():
+    training = {"steps": 1, "accuracy": 0.5}
+    model = {"model": "heat", "size": 8}
+    with pytest.raises(ValueError, match="heat data have no test split: give training.loss"):
+        POINT.validate_python(
+            {"kind": "train", "model": model, "data": "heat", "training": training}
+        )
+
+
 @given(st.integers(1, 12), st.integers(0, 1000), st.sampled_from(["scalars", "arrays"]))
 def test_random_programs_are_programs(lets, seed, vocabulary):
     program = check(random_program(lets, seed, vocabulary))

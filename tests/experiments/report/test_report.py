@@ -304,3 +304,26 @@ def test_smoke(tmp_path, monkeypatch):
             )
     text = Path("runs/report/index.html").read_text()
     assert text.count("<svg") == len(pictures_of(run)) > 10
+
+
+def test_tables_go_into_a_file_below_its_line(tmp_path):
+    run, file = make_run(tmp_path), tmp_path / "README.md"
+    file.write_text("# Above\n\n<!-- ckpt report -->\nold\n")
+    write_report([run], tmp_path / "report", file)
+    once = file.read_text()
+    assert once.startswith("# Above\n\n<!-- ckpt report -->\n\n## curves\n")
+    assert "old" not in once
+    assert once.endswith((tmp_path / "report/tables.md").read_text())
+    write_report([run], tmp_path / "report", file)
+    assert file.read_text() == once
+
+
+@pytest.mark.parametrize("text", [None, "no such line\n"])
+def test_a_file_without_the_line_is_left_as_it_is(tmp_path, text):
+    run, file = make_run(tmp_path), tmp_path / "README.md"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(FolderError, match=re.escape(str(file))):
+        write_report([run], tmp_path / "report", file)
+    assert (file.read_text() if file.exists() else None) == text
+    assert not (tmp_path / "report").exists()

@@ -147,6 +147,11 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path, text, overrides, said):
     assert said in str(caught.value)
 
 
+def test_a_key_of_another_kind_of_point_is_not_suggested(tmp_path):
+    with pytest.raises(ConfigError, match="graph: unknown key; known keys: budget, data, kind,"):
+        checked(points(tmp_path, "", "kind=train", "graph.length=3"))
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
