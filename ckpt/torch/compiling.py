@@ -88,6 +88,7 @@ def compile(  # noqa: A001 (as torch.compile)
     device: Device | None = None,
     objective: Objective = "seconds",
     limits: Limits | None = None,
+    offload: bool = False,
     **options: Any,
 ) -> Planned:
     """torch.compile with a byte budget on the true peak of a training step.
@@ -104,11 +105,13 @@ def compile(  # noqa: A001 (as torch.compile)
         device: whose costs to plan with; by default this processor.
         objective: "seconds", or "flops" alone.
         limits: how hard to search.
+        offload: let values wait in host memory, at the price of the device's `host_link`.
         options: for Inductor, as `torch.compile(options=...)` takes them.
 
     Raises:
         TorchVersionError: this PyTorch is too old or unknown.
         PolicyError: the budget is not one.
+        CkptError: offload is asked for, and the device has no host_link.
 
     >>> import torch
     >>> net = torch.nn.Sequential(*[torch.nn.Linear(64, 64), torch.nn.Tanh()] * 8)
@@ -119,7 +122,8 @@ def compile(  # noqa: A001 (as torch.compile)
     """
     check_version()
     limit = Budget.of(budget)
-    wishes = Wishes(limit, device or Device.this(), objective, limits, backend)
+    wishes = Wishes(limit, device or Device.this(), objective, limits, backend, offload)
+    _ = wishes.link  # a device without one is refused now
     partition = Partition(wishes)
     told: dict[str, Any] = {"fullgraph": True, "dynamic": False}
     if backend == "aot_eager":

@@ -183,7 +183,10 @@ def _seen(
         elif any(name in results for name in e["sizes"]):
             once = "it is a result of the step"
         stay = results | kept
-        made = tuple(Made(name, size, stays=name in stay) for name, size in e["sizes"].items())
+        made = tuple(
+            Made(name, size, stays=name in stay, moves=name not in last_write)
+            for name, size in e["sizes"].items()
+        )
         read = tuple(name for name in e["reads"] if name not in e["sizes"])
         runs.append(
             Run(
