@@ -13,8 +13,9 @@ from ckpt.choice import (
     refusal,
     solve,
 )
-from ckpt.errors import BudgetError
+from ckpt.errors import BudgetError, TraceError
 from ckpt.torch.graph import graph_of
+from ckpt.torch.private import several_processes
 from ckpt.torch.tape import Tape
 
 
@@ -30,10 +31,19 @@ def problem_of(
 def decide(tape: Tape, problem: Problem, limits: Limits | None = None) -> Decision:
     """Ask the planner.
 
+    Processes that train together decide alike, because plans depend on nothing but the graph, the
+    device file and the limits.
+
     Raises:
+        TraceError: several processes train together, and the limits are in seconds.
         BudgetError: no plan fits; says what is alive at the tightest run, with source lines, and
             the smallest budget that is known to work.
     """
+    if limits is not None and limits.time_seconds is not None and several_processes():
+        raise TraceError(
+            "limits in seconds end elsewhere in every process, and processes that train together "
+            "must decide alike: give Limits(work=...)"
+        )
     try:
         return solve(problem, limits=limits)
     except Infeasible as error:

@@ -95,7 +95,8 @@ def compile(  # noqa: A001 (as torch.compile)
 
     The peak counts parameters, buffers, arguments, activations, gradients and temporaries of the
     compiled step; optimizer state and whatever runs outside are for `Budget(reserve=...)`. Every
-    new set of shapes gets its own plan. Loss and gradients are those of the model without a
+    new set of shapes gets its own plan. Of what processes share, each counts its own part; collectives
+    run once. With `fully_shard`, compile the blocks and shard what comes back. Loss and gradients are those of the model without a
     plan, to the last bit with the backend "aot_eager".
 
     Args:
@@ -121,6 +122,8 @@ def compile(  # noqa: A001 (as torch.compile)
     True
     """
     check_version()
+    if not callable(model):
+        raise TraceError(f"a module or a function is needed, not a {type(model).__name__}")
     limit = Budget.of(budget)
     wishes = Wishes(limit, device or Device.this(), objective, limits, backend, offload)
     _ = wishes.link  # a device without one is refused now
@@ -161,5 +164,13 @@ def plain_errors() -> Generator[None]:
         said = str(error).strip().split("\n\n")[0]
         raise TraceError(
             f"the model is not one graph, so that no budget can hold for all of it:\n{said}\n"
-            "Take the cause out of the model, or use ckpt.torch.checkpoint, which runs it as it is."
+            "Take the cause out of the model, or use ckpt.torch.checkpoint, which runs it as it is "
+            "(but must not look at values either)."
+        ) from None
+    except RuntimeError as error:
+        if "found no compiled frames" not in str(error):
+            raise
+        raise TraceError(
+            "torch.compile left the model alone, as it does while a dispatch mode is on: call it "
+            "outside of ckpt.torch.checkpoint, FlopCounterMode and the like"
         ) from None

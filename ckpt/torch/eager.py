@@ -150,6 +150,8 @@ def checkpoint(
     >>> step.plan.peak_bytes <= step.plan.budget_bytes
     True
     """
+    if not callable(f):
+        raise TraceError(f"a module or a function is needed, not a {type(f).__name__}")
     wishes = Wishes(Budget.of(budget), device or Device.this(), objective, limits, "eager", offload)
     _ = wishes.link  # a device without one is refused now
     return Checkpointed(f, wishes)

@@ -251,6 +251,18 @@ def fake_mode_of(tensors: Sequence[Any]) -> Any:
     return next((t.fake_mode for t in tensors if isinstance(t, fake)), None)
 
 
+def several_processes() -> bool:
+    """Whether this process trains together with others."""
+    group: Any = torch.distributed
+    return group.is_available() and group.is_initialized() and group.get_world_size() > 1
+
+
+def is_wrapper(value: Any) -> bool:
+    """Whether a value is a tensor made of others, such as one that is spread over processes."""
+    wraps = private("torch.utils._python_dispatch", "is_traceable_wrapper_subclass")
+    return bool(wraps(value))
+
+
 def getitem(node: Any) -> bool:
     """Whether a node picks one result out of several."""
     return node.op == "call_function" and node.target is operator.getitem
