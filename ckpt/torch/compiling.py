@@ -95,9 +95,11 @@ def compile(  # noqa: A001 (as torch.compile)
 
     The peak counts parameters, buffers, arguments, activations, gradients and temporaries of the
     compiled step; optimizer state and whatever runs outside are for `Budget(reserve=...)`. Every
-    new set of shapes gets its own plan. Of what processes share, each counts its own part; collectives
-    run once. With `fully_shard`, compile the blocks and shard what comes back. Loss and gradients are those of the model without a
+    new set of shapes gets its own plan. Loss and gradients are those of the model without a
     plan, to the last bit with the backend "aot_eager".
+
+    Of what processes share, each counts its own part, and collectives run once. With
+    `fully_shard`, compile the blocks and shard what comes back.
 
     Args:
         model: a module, or a function of tensors.

@@ -6,7 +6,6 @@ twice says why: random numbers, effects, collectives, custom operations, reads o
 forward half overwrites, and the results of the step themselves.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from torch._ops import OpOverload
 from torch.fx.node import map_arg
 
 from ckpt.errors import UnsupportedOpError
+from ckpt.torch.places import line_of, module_of, place
 from ckpt.torch.price import Prices, nbytes, storage_bytes, tensors
 from ckpt.torch.private import (
     getitem,
@@ -393,29 +393,3 @@ def _main_device(graph: fx.Graph) -> torch.device:
         for tensor in tensors(node.meta.get("val")):
             held[tensor.device] = held.get(tensor.device, 0) + storage_bytes(tensor)
     return max(held, key=lambda d: held[d]) if held else torch.device("cpu")
-
-
-# --- where things come from -----------------------------------------------------------------------
-
-
-def module_of(node: fx.Node) -> str:
-    """Path of the module that a node, or the forward node that it derives from, belongs to."""
-    stack = node.meta.get("nn_module_stack") or node.meta.get("fwd_nn_module_stack") or {}
-    for path, _class in reversed(list(stack.values())):
-        _, _, inner = str(path).partition("].")
-        return re.sub(r"_modules\['(\w+)'\]|\['?(\w+)'?\]", r"\1\2", inner or str(path))
-    return ""
-
-
-def line_of(node: fx.Node) -> str:
-    """File and line of the user's code that a node comes from."""
-    found = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
-    if not found:
-        return ""
-    file, line = found[-1]
-    return f"{file.rpartition('/')[2]}:{line}"
-
-
-def place(node: fx.Node) -> str:
-    """Module and line of a node, or its name."""
-    return " ".join(part for part in (module_of(node), line_of(node)) if part) or node.name
