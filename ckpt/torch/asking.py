@@ -1,9 +1,6 @@
 """From a tape to a problem of the planner, and to its decision."""
 
-from collections.abc import Sequence
 from typing import Any
-
-import networkx as nx
 
 from ckpt.choice import (
     Budget,
@@ -12,41 +9,21 @@ from ckpt.choice import (
     Limits,
     Link,
     Problem,
-    Value,
     leanest,
     refusal,
     solve,
 )
-from ckpt.errors import BudgetError
+from ckpt.errors import BudgetError, TraceError
+from ckpt.torch.graph import graph_of
+from ckpt.torch.private import several_processes
 from ckpt.torch.tape import Tape
-
-GIVEN = "given"
-"""Names of runs that stand for what the caller hands to the backward half begin with this."""
 
 
 def problem_of(
     tape: Tape, budget: Budget | int | str | None = None, link: Link | None = None
 ) -> Problem:
-    """The dataflow graph of a tape: one task per run, one value per buffer.
-
-    First runs keep the tape's order, so that what is forward stays forward. What the caller hands
-    in between the halves waits for every forward run whose results leave.
-    """
-    graph: nx.DiGraph[str] = nx.DiGraph()
-    for run in tape.runs:
-        graph.add_node(
-            run.name,
-            seconds=run.seconds,
-            values=tuple(Value(m.name, m.nbytes, must_live=m.stays) for m in run.makes),
-            workspace_bytes=run.workspace_bytes,
-            effects=bool(run.once),
-        )
-    for run in tape.runs:
-        reads: dict[str, list[str]] = {}
-        for name in run.reads:
-            reads.setdefault(tape.maker[name], []).append(name)
-        for maker, named in reads.items():
-            graph.add_edge(maker, run.name, reads=tuple(named))
+    """The problem of a tape: what to keep, run again and, with a link, copy to host memory."""
+    graph = graph_of(tape)
     order = tuple(run.name for run in tape.runs)
     return Problem(graph, budget, link, order, reserved_bytes=tape.held_bytes)
 
@@ -54,10 +31,19 @@ def problem_of(
 def decide(tape: Tape, problem: Problem, limits: Limits | None = None) -> Decision:
     """Ask the planner.
 
+    Processes that train together decide alike, because plans depend on nothing but the graph, the
+    device file and the limits.
+
     Raises:
+        TraceError: several processes train together, and the limits are in seconds.
         BudgetError: no plan fits; says what is alive at the tightest run, with source lines, and
             the smallest budget that is known to work.
     """
+    if limits is not None and limits.time_seconds is not None and several_processes():
+        raise TraceError(
+            "limits in seconds end elsewhere in every process, and processes that train together "
+            "must decide alike: give Limits(work=...)"
+        )
     try:
         return solve(problem, limits=limits)
     except Infeasible as error:
@@ -79,22 +65,3 @@ def _refused(tape: Tape, error: Infeasible, least: Decision | None) -> BudgetErr
 
     witness = sorted(((said(v), n) for v, n in error.witness if n), key=lambda w: -w[1])
     return refusal(error, least, witness, "run")
-
-
-def without_dead_runs(tape: Tape, order: Sequence[str]) -> tuple[str, ...]:
-    """Leave out runs whose results are made again before anybody reads them."""
-    wanted = {made.name for run in tape.runs for made in run.makes if made.stays}
-    kept: list[str] = []
-    ran: set[str] = set()
-    first = {name: i for i, name in reversed(list(enumerate(order)))}
-    for i in range(len(order) - 1, -1, -1):
-        run = tape.by_name[order[i]]
-        made = {m.name for m in run.makes}
-        only = i == first[run.name] and run.name not in ran
-        if not (only or run.once or made & wanted):
-            continue
-        wanted -= made
-        wanted.update(run.reads)
-        ran.add(run.name)
-        kept.append(run.name)
-    return tuple(reversed(kept))

@@ -88,6 +88,7 @@ def compile(  # noqa: A001 (as torch.compile)
     device: Device | None = None,
     objective: Objective = "seconds",
     limits: Limits | None = None,
+    offload: bool = False,
     **options: Any,
 ) -> Planned:
     """torch.compile with a byte budget on the true peak of a training step.
@@ -97,6 +98,9 @@ def compile(  # noqa: A001 (as torch.compile)
     new set of shapes gets its own plan. Loss and gradients are those of the model without a
     plan, to the last bit with the backend "aot_eager".
 
+    Of what processes share, each counts its own part, and collectives run once. With
+    `fully_shard`, compile the blocks and shard what comes back.
+
     Args:
         model: a module, or a function of tensors.
         budget: bytes, "20GiB", "0.5x" of the peak without recomputation, or a Budget.
@@ -104,11 +108,13 @@ def compile(  # noqa: A001 (as torch.compile)
         device: whose costs to plan with; by default this processor.
         objective: "seconds", or "flops" alone.
         limits: how hard to search.
+        offload: let values wait in host memory, at the price of the device's `host_link`.
         options: for Inductor, as `torch.compile(options=...)` takes them.
 
     Raises:
         TorchVersionError: this PyTorch is too old or unknown.
         PolicyError: the budget is not one.
+        CkptError: offload is asked for, and the device has no host_link.
 
     >>> import torch
     >>> net = torch.nn.Sequential(*[torch.nn.Linear(64, 64), torch.nn.Tanh()] * 8)
@@ -118,8 +124,11 @@ def compile(  # noqa: A001 (as torch.compile)
     True
     """
     check_version()
+    if not callable(model):
+        raise TraceError(f"a module or a function is needed, not a {type(model).__name__}")
     limit = Budget.of(budget)
-    wishes = Wishes(limit, device or Device.this(), objective, limits, backend)
+    wishes = Wishes(limit, device or Device.this(), objective, limits, backend, offload)
+    _ = wishes.link  # a device without one is refused now
     partition = Partition(wishes)
     told: dict[str, Any] = {"fullgraph": True, "dynamic": False}
     if backend == "aot_eager":
@@ -157,5 +166,13 @@ def plain_errors() -> Generator[None]:
         said = str(error).strip().split("\n\n")[0]
         raise TraceError(
             f"the model is not one graph, so that no budget can hold for all of it:\n{said}\n"
-            "Take the cause out of the model, or use ckpt.torch.checkpoint, which runs it as it is."
+            "Take the cause out of the model, or use ckpt.torch.checkpoint, which runs it as it is "
+            "(but must not look at values either)."
+        ) from None
+    except RuntimeError as error:
+        if "found no compiled frames" not in str(error):
+            raise
+        raise TraceError(
+            "torch.compile left the model alone, as it does while a dispatch mode is on: call it "
+            "outside of ckpt.torch.checkpoint, FlopCounterMode and the like"
         ) from None

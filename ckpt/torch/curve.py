@@ -14,9 +14,10 @@ from ckpt.choice import Budget, Decision, Limits, format_bytes, format_seconds
 from ckpt.choice import frontier as frontier_of
 from ckpt.cost.device import Device
 from ckpt.errors import CkptError
-from ckpt.torch.asking import problem_of, without_dead_runs
+from ckpt.torch.asking import problem_of
 from ckpt.torch.builtin import built_in_order, per_block_order
 from ckpt.torch.compiling import Backend
+from ckpt.torch.copies import without_dead_events
 from ckpt.torch.forecast import joint_of
 from ckpt.torch.price import Objective, Prices
 from ckpt.torch.priced import Priced, priced
@@ -150,7 +151,7 @@ def frontier(
     ours = [
         Point(
             "planned",
-            priced(tape, without_dead_runs(tape, [str(name) for name in one.runs])),
+            priced(tape, without_dead_events(tape, [str(name) for name in one.runs])),
             one.bound_seconds,
         )
         for one in found

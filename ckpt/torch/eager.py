@@ -9,8 +9,9 @@ import torch
 from ckpt.choice import Budget, Limits
 from ckpt.cost.device import Device
 from ckpt.errors import BudgetError, TraceError
-from ckpt.torch.asking import decide, problem_of, without_dead_runs
-from ckpt.torch.partition import Wishes
+from ckpt.torch.asking import decide, problem_of
+from ckpt.torch.copies import forward_once, with_frees, without_dead_events
+from ckpt.torch.partition import Wishes, events_of
 from ckpt.torch.plan import Plan
 from ckpt.torch.price import Objective, tensors
 from ckpt.torch.priced import priced
@@ -47,7 +48,7 @@ class Checkpointed:
         if not torch.is_grad_enabled():
             return self._f(*args, **kwargs)
         seen, self._last = self._planned(args, kwargs)
-        replay = Replay(seen, self._last.order)
+        replay = Replay(seen, self._last.events)
         with torch.autograd.graph.saved_tensors_hooks(replay.pack, replay.unpack), replay:
             result = self._f(*args, **kwargs)
         replay.finish_forward()
@@ -83,13 +84,17 @@ def _plan(seen: Seen, wishes: Wishes, began: float) -> Plan:
     Raises:
         BudgetError: none was found.
     """
-    tape, problem = seen.tape, problem_of(seen.tape, wishes.budget)
+    tape, link = seen.tape, wishes.link
+    problem = problem_of(tape, wishes.budget, link)
     cap = allowed = wishes.budget.resolve(problem)
     cost = None
     for _ in range(_TRIES):
         decision = decide(tape, problem.with_budget(cap), wishes.limits)
-        order = _forward_once(seen, without_dead_runs(tape, [str(n) for n in decision.runs]))
-        cost = priced(tape, order)
+        live = without_dead_events(tape, events_of(decision))
+        order = tuple(forward_once(tape, live))
+        if link is not None:
+            order = with_frees(tape, order, link)
+        cost = priced(tape, order, link)
         if cost.peak_bytes <= allowed:
             return Plan(tape, order, cost, decision, "eager", time.perf_counter() - began)
         cap -= cost.peak_bytes - allowed
@@ -99,13 +104,6 @@ def _plan(seen: Seen, wishes: Wishes, began: float) -> Plan:
         "half nothing can run again there. Raise the budget, or use ckpt.torch.compile",
         min_bytes=cost.peak_bytes,
     )
-
-
-def _forward_once(seen: Seen, order: tuple[str, ...]) -> tuple[str, ...]:
-    """The order with the forward half as it is, and what runs later as decided."""
-    runs = seen.tape.by_name
-    edge = next(i for i, name in enumerate(order) if runs[name].half != "forward")
-    return (*(run.name for run in seen.tape.half("forward")), *order[edge:])
 
 
 def _signature(args: Any, kwargs: Any, f: Any) -> Any:
@@ -125,6 +123,7 @@ def checkpoint(
     device: Device | None = None,
     objective: Objective = "seconds",
     limits: Limits | None = None,
+    offload: bool = False,
 ) -> Checkpointed:
     """Run a function eagerly under a byte budget on the peak of a training step.
 
@@ -139,9 +138,11 @@ def checkpoint(
         device: whose costs to plan with; by default this processor.
         objective: "seconds", or "flops" alone.
         limits: how hard to search.
+        offload: let values wait in host memory, at the price of the device's `host_link`.
 
     Raises:
         PolicyError: the budget is not one.
+        CkptError: offload is asked for, and the device has no host_link.
 
     >>> net = torch.nn.Sequential(*[torch.nn.Linear(64, 64), torch.nn.Tanh()] * 8)
     >>> step = checkpoint(lambda x: net(x).square().mean(), budget="0.8x")
@@ -149,5 +150,8 @@ def checkpoint(
     >>> step.plan.peak_bytes <= step.plan.budget_bytes
     True
     """
-    wishes = Wishes(Budget.of(budget), device or Device.this(), objective, limits, "eager")
+    if not callable(f):
+        raise TraceError(f"a module or a function is needed, not a {type(f).__name__}")
+    wishes = Wishes(Budget.of(budget), device or Device.this(), objective, limits, "eager", offload)
+    _ = wishes.link  # a device without one is refused now
     return Checkpointed(f, wishes)

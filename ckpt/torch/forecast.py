@@ -47,6 +47,7 @@ def plan(
     device: Device | None = None,
     objective: Objective = "seconds",
     limits: Limits | None = None,
+    offload: bool = False,
 ) -> Plan:
     """Tell if a training step will fit, and at what cost, without running it.
 
@@ -62,6 +63,7 @@ def plan(
         device: whose costs to plan with; by default this processor.
         objective: "seconds", or "flops" alone.
         limits: how hard to search.
+        offload: let values wait in host memory, at the price of the device's `host_link`.
 
     Raises:
         BudgetError: no plan fits; says the smallest budget that is known to.
@@ -74,7 +76,7 @@ def plan(
     >>> made.peak_bytes <= made.budget_bytes
     True
     """
-    wishes = Wishes(Budget.of(budget), device or Device.this(), objective, limits, backend)
+    wishes = Wishes(Budget.of(budget), device or Device.this(), objective, limits, backend, offload)
     return planned(joint_of(model, example_inputs, wishes.prices, backend), wishes)
 
 

@@ -6,7 +6,6 @@ twice says why: random numbers, effects, collectives, custom operations, reads o
 forward half overwrites, and the results of the step themselves.
 """
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +16,16 @@ from torch._ops import OpOverload
 from torch.fx.node import map_arg
 
 from ckpt.errors import UnsupportedOpError
-from ckpt.torch.price import Prices, storage_bytes, tensors
-from ckpt.torch.private import getitem, inputs_overwritten_later, is_number, must_be_saved, unbacked
+from ckpt.torch.places import line_of, module_of, place
+from ckpt.torch.price import Prices, nbytes, storage_bytes, tensors
+from ckpt.torch.private import (
+    getitem,
+    inputs_overwritten_later,
+    is_number,
+    is_object,
+    must_be_saved,
+    unbacked,
+)
 from ckpt.torch.tape import Half, Made, Run, Tape
 
 Roots = Any
@@ -159,7 +166,7 @@ class _Reader:
         match node.op:
             case "placeholder":
                 value = node.meta.get("val")
-                if not (isinstance(value, torch.Tensor) or is_number(node)):
+                if not (isinstance(value, torch.Tensor) or is_number(node) or is_object(node)):
                     raise UnsupportedOpError(
                         f"the graph takes {node.name}, a {type(value).__name__}, which cannot be "
                         "planned around; compile the part of the model that does not take it"
@@ -235,7 +242,8 @@ class _Reader:
         read = tuple(dict.fromkeys(n for x in node.all_input_nodes for n in self._reads(x)))
         leaves = zip(_leaves(self.roots[node]), tensors(value), strict=True)
         made = tuple(
-            Made(name, self._bytes(tensor), stays=name in self._stay) for name, tensor in leaves
+            Made(name, self._bytes(tensor), name in self._stay, self._moves(tensor))
+            for name, tensor in leaves
         )
         made, room = self._set_apart(made)
         args, named = map_arg((node.args, node.kwargs), lambda n: n.meta.get("val"))
@@ -270,6 +278,11 @@ class _Reader:
 
     def _bytes(self, tensor: torch.Tensor) -> int:
         return storage_bytes(tensor) if tensor.device == self.device else 0
+
+    def _moves(self, tensor: torch.Tensor) -> bool:
+        """Whether a copy of a result is like it in every way: it fills all of its storage."""
+        plain = tensor.layout == torch.strided and tensor.device == self.device
+        return plain and storage_bytes(tensor) == nbytes(tensor)
 
     def _once(self, node: fx.Node, made: Sequence[Made], *, partly: bool) -> str:
         """Why a node must not run twice; empty if it may."""
@@ -380,29 +393,3 @@ def _main_device(graph: fx.Graph) -> torch.device:
         for tensor in tensors(node.meta.get("val")):
             held[tensor.device] = held.get(tensor.device, 0) + storage_bytes(tensor)
     return max(held, key=lambda d: held[d]) if held else torch.device("cpu")
-
-
-# --- where things come from -----------------------------------------------------------------------
-
-
-def module_of(node: fx.Node) -> str:
-    """Path of the module that a node, or the forward node that it derives from, belongs to."""
-    stack = node.meta.get("nn_module_stack") or node.meta.get("fwd_nn_module_stack") or {}
-    for path, _class in reversed(list(stack.values())):
-        _, _, inner = str(path).partition("].")
-        return re.sub(r"_modules\['(\w+)'\]|\['?(\w+)'?\]", r"\1\2", inner or str(path))
-    return ""
-
-
-def line_of(node: fx.Node) -> str:
-    """File and line of the user's code that a node comes from."""
-    found = re.findall(r'File "([^"]+)", line (\d+)', node.meta.get("stack_trace") or "")
-    if not found:
-        return ""
-    file, line = found[-1]
-    return f"{file.rpartition('/')[2]}:{line}"
-
-
-def place(node: fx.Node) -> str:
-    """Module and line of a node, or its name."""
-    return " ".join(part for part in (module_of(node), line_of(node)) if part) or node.name

@@ -5,19 +5,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ckpt.choice import Budget, Limits
+from ckpt.choice import Budget, Decision, Fetch, Free, Limits, Link, Store
 from ckpt.cost.device import Device
-from ckpt.torch.asking import decide, problem_of, without_dead_runs
+from ckpt.torch.asking import decide, problem_of
+from ckpt.torch.copies import Event, link_of, with_frees, without_dead_events
 from ckpt.torch.joint import Joint, read
 from ckpt.torch.plan import Plan
 from ckpt.torch.price import Objective, Prices
-from ckpt.torch.priced import priced
+from ckpt.torch.priced import Priced, priced
 from ckpt.torch.private import (
     forward_only_partition,
     mark_what_must_be_saved,
     merge_equal_nodes,
 )
 from ckpt.torch.split import split
+from ckpt.torch.tape import Tape
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Wishes:
         objective: what to minimise.
         limits: how hard to search; None for the default.
         route: "inductor" or "aot_eager" (or "eager").
+        offload: whether values may wait in host memory.
     """
 
     budget: Budget
@@ -37,12 +40,22 @@ class Wishes:
     objective: Objective = "seconds"
     limits: Limits | None = None
     route: str = "inductor"
+    offload: bool = False
 
     @property
     def prices(self) -> Prices:
         """Costs of operations; Inductor fuses."""
         fused = self.route == "inductor"
         return Prices(self.device, fused=fused, objective=self.objective)
+
+    @property
+    def link(self) -> Link | None:
+        """The way to host memory, if it may be used.
+
+        Raises:
+            CkptError: the device has none.
+        """
+        return link_of(self.device) if self.offload else None
 
 
 @dataclass
@@ -72,7 +85,7 @@ class Partition:
             return forward_only_partition(module, joint_inputs, **told)
         plan = planned(joint, self.wishes)
         began = time.perf_counter()
-        halves = split(joint, plan.order)
+        halves = split(joint, plan.events)
         spent = plan.solve_seconds + time.perf_counter() - began
         self.plans.append(replace(plan, solve_seconds=spent))
         return halves.forward, halves.backward
@@ -92,9 +105,28 @@ def planned(joint: Joint, wishes: Wishes) -> Plan:
         BudgetError: no plan fits.
     """
     began = time.perf_counter()
-    problem = problem_of(joint.tape, wishes.budget)
+    problem = problem_of(joint.tape, wishes.budget, wishes.link)
     decision = decide(joint.tape, problem, wishes.limits)
-    order = without_dead_runs(joint.tape, [str(name) for name in decision.runs])
-    cost = priced(joint.tape, order)
+    order, cost = carried_out(joint.tape, events_of(decision), wishes.link)
     assert cost.peak_bytes <= decision.peak_bytes
     return Plan(joint.tape, order, cost, decision, wishes.route, time.perf_counter() - began)
+
+
+def events_of(decision: Decision) -> tuple[Event, ...]:
+    """The order of a decision about a tape, whose tasks are named by text."""
+    return tuple(e if isinstance(e, (Store, Fetch, Free)) else str(e) for e in decision.order)
+
+
+def carried_out(
+    tape: Tape, order: Sequence[Event], link: Link | None
+) -> tuple[tuple[Event, ...], Priced]:
+    """An order as it is carried out, without what nobody reads, and what it costs.
+
+    Without the dead runs copies begin earlier by the clock, which may cost memory: then they stay.
+    """
+    live = without_dead_events(tape, order)
+    if link is None:
+        return live, priced(tape, live)
+    ways = [with_frees(tape, way, link) for way in (live, order)]
+    costs = [priced(tape, way, link) for way in ways]
+    return min(zip(ways, costs, strict=True), key=lambda way: way[1].peak_bytes)

@@ -1,6 +1,7 @@
 """A plan for PyTorch: what is saved, what runs again and when, with source lines and modules."""
 
 import json
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from io import StringIO
@@ -9,7 +10,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ckpt.choice import LARGEST_BYTES, Decision, format_bytes, format_seconds
+from ckpt.choice import LARGEST_BYTES, Decision, Fetch, Free, Store, format_bytes, format_seconds
+from ckpt.torch.copies import Event, runs_of
 from ckpt.torch.priced import Priced, crossing
 from ckpt.torch.tape import Made, Run, Tape
 
@@ -26,7 +28,7 @@ class Plan:
 
     Attributes:
         tape: what the step runs without a plan.
-        order: names of runs as they will run; one that stands twice is recomputed.
+        events: names of runs as they will run, and copies to host memory and back.
         cost: of that order, by the referee.
         decision: what the planner said: its bound, and whether it is met.
         route: "inductor", "aot_eager" or "eager".
@@ -34,11 +36,16 @@ class Plan:
     """
 
     tape: Tape
-    order: tuple[str, ...]
+    events: tuple[Event, ...]
     cost: Priced
     decision: Decision
     route: str
     solve_seconds: float = 0.0
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Names of runs as they will run; one that stands twice is recomputed."""
+        return runs_of(self.events)
 
     @property
     def peak_bytes(self) -> int:
@@ -54,8 +61,15 @@ class Plan:
     @cached_property
     def saved(self) -> tuple[Made, ...]:
         """The buffers that the backward half reads as the forward half made them."""
-        kept = crossing(self.tape, self.order)
-        return tuple(m for run in self.tape.runs for m in run.makes if m.name in kept)
+        return self._made(crossing(self.tape, self.events))
+
+    @cached_property
+    def offloaded(self) -> tuple[Made, ...]:
+        """The buffers that wait in host memory."""
+        return self._made({str(e.value) for e in self.events if isinstance(e, Fetch)})
+
+    def _made(self, names: AbstractSet[str]) -> tuple[Made, ...]:
+        return tuple(m for run in self.tape.runs for m in run.makes if m.name in names)
 
     @property
     def saved_bytes(self) -> int:
@@ -97,21 +111,23 @@ class Plan:
             "recomputed_flops": self.cost.recomputed_flops,
             "forward_flops": self.tape.forward_flops,
             "solve_seconds": self.solve_seconds,
+            "offloaded": {made.name: made.nbytes for made in self.offloaded},
             "saved": {made.name: made.nbytes for made in self.saved},
             "runs_again": {name: n for name, n in self.times.items() if n > 1},
             "notes": list(self.tape.notes),
-            "order": list(self.order),
+            "order": [e if isinstance(e, str) else [_verb(e), e.value] for e in self.events],
         }
         return json.dumps(told, indent=1)
 
     def __str__(self) -> str:
         """The plan as a table, with its totals below."""
-        kept = {made.name for made in self.saved}
+        away = {made.name for made in self.offloaded}
+        kept = {made.name for made in self.saved} | away
         rows = [
             (run, n, sum(m.nbytes for m in run.makes if m.name in kept or n > 1))
             for run in self.tape.runs
             if (n := self.times[run.name]) > 1
-            or (run.half == "forward" and any(m.name in kept for m in run.makes))
+            or any(m.name in (away if run.half == "backward" else kept) for m in run.makes)
         ]
         shown = sorted(rows, key=lambda row: (row[1] == 1, -row[2]))[:ROWS]
         position = {run.name: i for i, run in enumerate(self.tape.runs)}
@@ -124,7 +140,8 @@ class Plan:
             grid.add_column(name, no_wrap=True)
         for run, n, size in sorted(shown, key=lambda row: position[row[0].name]):
             count = f"{run.flops * n:.2e}" if run.flops else ""
-            cells = (short(run.op), _choice(run, n), f"{n}x", format_bytes(size), count)
+            choice = "offload" if away.intersection(m.name for m in run.makes) else _choice(run, n)
+            cells = (short(run.op), choice, f"{n}x", format_bytes(size), count)
             grid.add_row(*cells, run.module, run.line)
         out = StringIO()
         Console(file=out, width=WIDTH, color_system=None).print(grid)
@@ -152,6 +169,9 @@ class Plan:
                 f" {self.solve_seconds:.1f} s; route {self.route}"
             ),
         ]
+        if self.offloaded:
+            moved, size = len(self.offloaded), format_bytes(self.cost.offloaded_bytes)
+            lines.insert(1, f"offload  {size} in {moved} buffers wait in host memory")
         return [*lines, *(f"note     {note}" for note in self.tape.notes)]
 
 
@@ -162,6 +182,10 @@ def short(op: str) -> str:
     ('mm', 'add.Tensor', 'mine.op')
     """
     return op.removeprefix("aten.").removesuffix(".default")
+
+
+def _verb(copy: Store | Fetch | Free) -> str:
+    return type(copy).__name__.lower()
 
 
 def _choice(run: Run, n: int) -> str:

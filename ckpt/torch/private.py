@@ -116,18 +116,22 @@ def must_be_saved(node: Any) -> bool:
 
 
 def extract_halves(
-    joint: Any, tensors: list[Any], sizes: list[Any], n_outputs: int
+    joint: Any, tensors: list[Any], others: list[Any], n_outputs: int
 ) -> tuple[Any, Any]:
     """Split a joint graph into the forward and the backward module that AOTAutograd expects.
 
     Args:
         joint: a graph module whose backward nodes read forward nodes only through these:
         tensors: nodes to save,
-        sizes: nodes of symbolic numbers to save.
+        others: nodes of symbolic numbers and of objects to save.
         n_outputs: how many of its outputs are those of the forward half.
     """
     extract = private("torch._functorch.partitioners", "_extract_fwd_bwd_modules")
-    forward, backward = extract(joint, tensors, saved_sym_nodes=sizes, num_fwd_outputs=n_outputs)
+    told: dict[str, Any] = {"saved_sym_nodes": [n for n in others if not is_object(n)]}
+    objects = [n for n in others if is_object(n)]
+    if objects:  # before 2.12 there are none
+        told["saved_opaque_nodes"] = objects
+    forward, backward = extract(joint, tensors, num_fwd_outputs=n_outputs, **told)
     return forward, backward
 
 
@@ -169,6 +173,11 @@ def is_number(node: Any) -> bool:
     return isinstance(
         node.meta.get("val"), (torch.SymInt, torch.SymFloat, torch.SymBool, int, float, bool)
     )
+
+
+def is_object(node: Any) -> bool:
+    """Whether a node stands for an object that is no tensor, such as a group of processes."""
+    return type(node.meta.get("val")).__name__ == "FakeScriptObject"
 
 
 def unbacked(value: Any) -> bool:
@@ -240,6 +249,18 @@ def fake_mode_of(tensors: Sequence[Any]) -> Any:
     """The mode that made the first fake tensor, or None."""
     fake = private("torch._subclasses.fake_tensor", "FakeTensor")
     return next((t.fake_mode for t in tensors if isinstance(t, fake)), None)
+
+
+def several_processes() -> bool:
+    """Whether this process trains together with others."""
+    group: Any = torch.distributed
+    return group.is_available() and group.is_initialized() and group.get_world_size() > 1
+
+
+def is_wrapper(value: Any) -> bool:
+    """Whether a value is a tensor made of others, such as one that is spread over processes."""
+    wraps = private("torch.utils._python_dispatch", "is_traceable_wrapper_subclass")
+    return bool(wraps(value))
 
 
 def getitem(node: Any) -> bool:

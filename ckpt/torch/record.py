@@ -17,10 +17,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ckpt.errors import TraceError
 from ckpt.torch.joint import RANDOM, is_random
 from ckpt.torch.price import Prices, mapped, storage_bytes, tensors
-from ckpt.torch.private import fake_mode, fake_mode_of, storage_of
+from ckpt.torch.private import fake_mode, fake_mode_of, is_wrapper, storage_of
 from ckpt.torch.tape import Half, Made, Run, Tape
 
 GIVEN = "tangent"
+
+_COLLECTIVE = {"c10d", "_c10d_functional", "fsdp"}
+"""Namespaces of operations between processes."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,18 @@ class _Watch(TorchDispatchMode):
         super().__init__()
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if any(map(is_wrapper, tensors((args, kwargs or {})))):
+            raise TraceError(
+                f"{func} works on tensors that are made of others or spread over processes, which "
+                "eager runs cannot be planned for: use ckpt.torch.compile (of every block, where "
+                "fully_shard shards the blocks)"
+            )
+        if getattr(func, "namespace", "") in _COLLECTIVE:
+            raise TraceError(
+                f"{func} talks to other processes within the step, and seen on fake tensors it "
+                "would disturb them: use ckpt.torch.compile (of every block, where fully_shard "
+                "shards the blocks)"
+            )
         # Parameters are real and seen as fake ones: one fake for each, so that views of it tell.
         args, named = mapped((args, kwargs or {}), self.faked)
         made = func(*args, **named)
@@ -146,11 +161,12 @@ def observe(f: Callable[..., Any], args: Any, named: Any, prices: Prices) -> See
     except (TraceError, torch.cuda.OutOfMemoryError):
         raise
     except RuntimeError as error:
-        if "DataDependent" not in type(error).__name__ and "data-dependent" not in str(error):
+        looks = ("DataDependentOutput", "DynamicOutputShape")
+        if not type(error).__name__.startswith(looks) and "data-dependent" not in str(error):
             raise
         raise TraceError(
-            "the function takes a number out of a tensor (item(), if tensor:, a size that depends "
-            f"on data), which cannot be seen without running it: {error}"
+            "the function takes a number out of a tensor (item(), if tensor:), or a size depends "
+            f"on data (x[x > 0], nonzero()), which cannot be seen without running it: {error}"
         ) from None
     results = {watch.name(t) for t in tensors(result)}
     kept = {watch.name(t) for t in tensors(list(gradients))} - {""}
@@ -183,7 +199,10 @@ def _seen(
         elif any(name in results for name in e["sizes"]):
             once = "it is a result of the step"
         stay = results | kept
-        made = tuple(Made(name, size, stays=name in stay) for name, size in e["sizes"].items())
+        made = tuple(
+            Made(name, size, stays=name in stay, moves=name not in last_write)
+            for name, size in e["sizes"].items()
+        )
         read = tuple(name for name in e["reads"] if name not in e["sizes"])
         runs.append(
             Run(

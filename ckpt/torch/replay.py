@@ -4,9 +4,10 @@ While the forward half runs, a dispatch mode counts operations, as when they wer
 the plan that cross are held, and whatever will run again leaves a recipe: the operation, and where
 its arguments are. Autograd gets handles in place of tensors. When it asks for one, everything that
 the plan wants to have run by then is run, and buffers whose last planned reader has run are let go.
+Copies to host memory begin where the plan has them, right after the run that makes a buffer.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,10 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ckpt.choice import Fetch, Free, Store
 from ckpt.errors import PlanError, TraceError
+from ckpt.torch import host
+from ckpt.torch.copies import Event, reads_and_makes
 from ckpt.torch.price import mapped
 from ckpt.torch.private import hint, storage_of
 from ckpt.torch.record import Seen, owned
@@ -54,21 +58,30 @@ class Replay(TorchDispatchMode):
         held: buffers that are alive on behalf of the plan, by name.
     """
 
-    def __init__(self, seen: Seen, order: Sequence[str]) -> None:
+    def __init__(self, seen: Seen, order: Sequence[Event]) -> None:
         """Prepare a step.
 
         Args:
             seen: the step as it was seen.
-            order: names of runs; forward runs once before what is given.
+            order: runs and copies; forward runs once before what is given.
         """
         super().__init__()
         self._seen = seen
         runs = seen.tape.by_name
-        edge = next(i for i, name in enumerate(order) if runs[name].half != "forward")
+        halves = {name: run.half for name, run in runs.items()}
+        edge = next(i for i, e in enumerate(order) if halves.get(str(e), "forward") != "forward")
         self._late = order[edge:]
-        self._place = {name: i for i, name in enumerate(self._late) if runs[name].half != "forward"}
-        self._again = {name for name in self._late if runs[name].half == "forward"}
-        self._ends, self._crossing = _last_reads(seen, self._late)
+        self._place = {
+            e: i for i, e in enumerate(self._late) if halves.get(str(e), "forward") != "forward"
+        }
+        self._again = {str(e) for e in self._late if halves.get(str(e)) == "forward"}
+        self._after = _copies_after_runs(order[:edge])
+        self._ends, crossing = _last_reads(seen, self._late)
+        moved = {str(e.value) for copies in self._after.values() for e in copies}
+        self._to_hold = crossing | moved
+        self._fetches = Counter(str(e.value) for e in self._late if isinstance(e, Fetch))
+        self._away: dict[str, tuple[torch.Tensor, torch.device]] = {}
+        self._coming: set[str] = set()
         self._asked = deque(seen.asked)
         self._cursor = self._count = 0
         self._names: dict[int, str] = {}
@@ -98,11 +111,13 @@ class Replay(TorchDispatchMode):
         found: dict[int, str] = {}
         for tensor in fresh:
             label = found.setdefault(storage_of(tensor), f"{name}.{len(found)}")
-            if label in self._crossing:
+            if label in self._to_hold:
                 self.held[label] = tensor.detach()
         self._names.update(found)
         if name in self._again:
             self._recipes[name] = recipe
+        for event in self._after.get(name, ()):
+            self._copy(event)
 
     def _with_handles(self, tree: Any) -> Any:
         return mapped(tree, self.pack)
@@ -135,12 +150,31 @@ class Replay(TorchDispatchMode):
     def _advance(self, place: int) -> None:
         with torch.no_grad():
             while self._cursor < place:
-                name = self._late[self._cursor]
-                if name in self._again:
-                    self._run(name)
+                event = self._late[self._cursor]
+                if isinstance(event, (Store, Fetch, Free)):
+                    self._copy(event)
+                elif event in self._again:
+                    self._run(event)
                 self._cursor += 1
                 for buffer in self._ends.get(self._cursor - 1, ()):
                     self.held.pop(buffer, None)
+
+    def _copy(self, event: Store | Fetch | Free) -> None:
+        """Begin a copy of a buffer's storage, or let the buffer go when one is complete."""
+        name = str(event.value)
+        match event:
+            case Store():
+                storage = _storage_of(self._there(name))
+                self._away[name] = host.TO_HOST(storage), storage.device
+            case Free():
+                host.SETTLED(self._away[name][0], _storage_of(self._there(name)))
+                del self.held[name]
+            case Fetch():
+                self.held[name] = host.FROM_HOST(*self._away[name])
+                self._coming.add(name)
+                self._fetches[name] -= 1
+                if not self._fetches[name]:
+                    del self._away[name]
 
     def _run(self, name: str) -> None:
         recipe = self._recipes[name]
@@ -157,34 +191,62 @@ class Replay(TorchDispatchMode):
     def _tensor(self, packed: Handle | torch.Tensor) -> torch.Tensor:
         if isinstance(packed, torch.Tensor):
             return packed
-        base = self.held.get(packed.buffer)
-        if base is None:
-            raise PlanError(
-                f"buffer {packed.buffer} is not there: backward ran a second time, or in another "
-                "order than when the step was seen; a planned step has one backward pass"
-            )
+        base = self._there(packed.buffer)
         flat = torch.empty(0, dtype=packed.dtype, device=base.device)
         return flat.set_(base.untyped_storage(), packed.offset, packed.shape, packed.strides)
 
+    def _there(self, buffer: str) -> torch.Tensor:
+        """A tensor of a buffer, after its copy has arrived."""
+        base = self.held.get(buffer)
+        if base is None:
+            raise PlanError(
+                f"buffer {buffer} is not there: backward ran a second time, or in another "
+                "order than when the step was seen; a planned step has one backward pass"
+            )
+        if buffer in self._coming:
+            self._coming.remove(buffer)
+            host.ARRIVED(base)
+        return base
 
-def _last_reads(seen: Seen, late: Sequence[str]) -> tuple[dict[int, list[str]], set[str]]:
+
+def _storage_of(tensor: torch.Tensor) -> torch.Tensor:
+    """The whole storage of a tensor as bytes."""
+    flat = torch.empty(0, dtype=torch.uint8, device=tensor.device)
+    storage = tensor.untyped_storage()
+    return flat.set_(storage, 0, (storage.nbytes(),), (1,))
+
+
+def _copies_after_runs(order: Sequence[Event]) -> dict[str, list[Store | Fetch | Free]]:
+    """The copies of an order by the run that they follow."""
+    found: dict[str, list[Store | Fetch | Free]] = {}
+    run = ""
+    for event in order:
+        if isinstance(event, str):
+            run = event
+        else:
+            found.setdefault(run, []).append(event)
+    return found
+
+
+def _last_reads(seen: Seen, late: Sequence[Event]) -> tuple[dict[int, list[str]], set[str]]:
     """Where buffers are let go, and which come from the forward half."""
     runs = seen.tape.by_name
     made: dict[str, int] = {}
     last: dict[str, int] = {}
     crossing: set[str] = set()
     ends: dict[int, list[str]] = {}
-    for i, name in enumerate(late):
-        run = runs[name]
-        for buffer in run.reads if run.half != "given" else ():
+    for i, event in enumerate(late):
+        reads, makes = reads_and_makes(seen.tape, event)
+        given = isinstance(event, str) and runs[event].half == "given"
+        for buffer in () if given else reads:
             if buffer not in made and runs[seen.tape.maker[buffer]].half == "forward":
                 crossing.add(buffer)
             last[buffer] = i
-        for m in run.makes:
-            if m.name in last:  # the earlier instance ends at its last reader
-                ends.setdefault(last.pop(m.name), []).append(m.name)
-            made[m.name] = i
-            last[m.name] = i
+        for name in makes:
+            if name in last:  # the earlier instance ends at its last reader
+                ends.setdefault(last.pop(name), []).append(name)
+            made[name] = i
+            last[name] = i
     for buffer, i in last.items():
         ends.setdefault(i, []).append(buffer)
     return ends, crossing

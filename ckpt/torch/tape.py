@@ -20,11 +20,13 @@ class Made:
         name: unique on the tape.
         nbytes: of its storage.
         stays: whether the caller keeps it to the end of the step.
+        moves: whether a copy of its elements, as they are when it is made, can stand for it.
     """
 
     name: str
     nbytes: int
     stays: bool = False
+    moves: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,6 +110,38 @@ def test_a_number_taken_out_of_a_tensor():
         ckpt.torch.checkpoint(loss)(torch.ones(3, requires_grad=True))
 
 
+def test_a_size_that_depends_on_data():
+    with pytest.raises(TraceError, match="a size depends on data"):
+        ckpt.torch.checkpoint(lambda x: (x[x > 0] ** 2).sum())(torch.ones(3, requires_grad=True))
+
+
+def test_what_cannot_be_called():
+    for wrap in (ckpt.torch.checkpoint, ckpt.torch.compile):
+        with pytest.raises(TraceError, match="not a int"):
+            wrap(3)
+
+
+def test_parameters_that_the_forward_half_overwrites_are_planned_around():
+    class Shrinking(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(32))
+
+        def forward(self, x):
+            with torch.no_grad():
+                self.scale.mul_(0.9)
+            for _ in range(4):
+                x = torch.tanh(x * self.scale)
+            return x.sum()
+
+    x, found = torch.linspace(-1, 1, 32), []
+    for wrap in (lambda model: model, ckpt.torch.checkpoint):
+        model = Shrinking()
+        wrap(model)(x).backward()
+        found.append((model.scale.detach(), model.scale.grad))
+    assert all(map(torch.equal, *found))
+
+
 def test_nothing_to_differentiate():
     with pytest.raises(TraceError, match="no scalar that needs a gradient"):
         ckpt.torch.checkpoint(torch.sum)(torch.ones(3))

@@ -31,7 +31,7 @@ def test_the_command_says_what_goes_together(capsys):
 def test_language_models_are_planned_by_name(name, capsys, tmp_path):
     pytest.importorskip("transformers", reason="models by name need the extra hf")
     out = tmp_path / "plan.json"
-    told = ["plan", f"hf:{name}", "--torch", "--batch", "2", "--seq", "256", "--budget", "0.7x"]
+    told = ["plan", f"hf:{name}", "--torch", "--batch", "64", "--seq", "256", "--budget", "0.7x"]
     assert run([*told, "--device", "h100", "--out", str(out)]) == 0
     made = json.loads(out.read_text())
     assert made["peak_bytes"] <= made["budget_bytes"]
