@@ -17,6 +17,7 @@ from ckpt.simplify.fuse import fuse
 from ckpt.simplify.gather import gather
 from ckpt.simplify.hoist import hoist
 from ckpt.simplify.outputs import own_outputs
+from ckpt.simplify.periodic import periodic
 from ckpt.simplify.recognise import recognise
 from ckpt.simplify.sink import sink
 from ckpt.simplify.unpad import unpad
@@ -47,13 +48,13 @@ def prepared(program: Program, *, patterns: bool = True) -> Program:
         program: as traced.
         patterns: whether lets are replaced by patterns with kernels of their own.
     """
-    ready = simplify(hoist(simplify(inline_calls(program))))
+    ready = periodic(simplify(hoist(simplify(inline_calls(program)))))
     return recognise(ready) if patterns else ready
 
 
 def joint_of(program: Program, *, patterns: bool = True) -> Joint:
     """A program without derivatives, ready to plan."""
-    ready = simplify(inline_calls(program, custom=True))
+    ready = periodic(simplify(inline_calls(program, custom=True)))
     ready = sink(own_outputs(gather(recognise(ready) if patterns else ready)))
     return Joint(ready, len(ready.eqns))
 

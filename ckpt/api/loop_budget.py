@@ -3,8 +3,9 @@
 A loop that is run back offers a list of options, pairs of two choices: how many states its tape
 keeps, where more slots mean fewer steps made again, and how the body of the reverse loop is
 planned, where less memory means that it recomputes more of its own. Loops inside that body are
-part of the second. The options of all loops are merged into one list by bytes; each of its points
-makes a program that the policy plans as usual, and the best plan that fits is taken.
+part of the second. Besides, a loop may keep what every step leaves behind, and make nothing again.
+The options of all loops are merged into one list by bytes; each of its points makes a program that
+the policy plans as usual, and the best plan that fits is taken.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from ckpt.api.derive import Joint
+from ckpt.api.loop_residuals import Kept, keeping, with_residuals
 from ckpt.choice import Budget, forward_steps, problem_of
 from ckpt.cost.model import CostModel
 from ckpt.errors import BudgetError
@@ -52,12 +54,14 @@ class Option:
         backs: by the let that runs the loop back, its body.
         nbytes: of the tapes, and of the arenas of the bodies.
         seconds: of steps made again and of steps back.
+        residuals: of loops that keep what their steps leave behind, in place of a tape.
     """
 
     slots: Mapping[int, int]
     backs: Mapping[int, Program]
     nbytes: int
     seconds: float
+    residuals: tuple[Kept, ...] = ()
 
 
 Variants = Callable[[Program], Sequence[Program]]
@@ -118,6 +122,7 @@ def options_of(program: Program, costs: CostModel, variants: Variants) -> list[O
                 {**a.backs, **b.backs},
                 a.nbytes + b.nbytes,
                 a.seconds + b.seconds,
+                (*a.residuals, *b.residuals),
             )
             for a in merged
             for b in own
@@ -150,6 +155,12 @@ def _options(program: Program, let: int, costs: CostModel, variants: Variants) -
             arena = sum(_arena(reverses[i].advance, back) for i, back in backs.items())
             seconds = forward + steps * sum(map(costs.program_seconds, backs.values()))
             yield Option({let: slots}, backs, tape_type(op.states, slots).nbytes + arena, seconds)
+    kept = keeping(program, let)
+    if kept is not None:
+        forward, back = kept.programs
+        more = costs.program_seconds(forward) - costs.program_seconds(op.program)
+        seconds = steps * (more + costs.program_seconds(back))
+        yield Option({}, {}, kept.nbytes + _arena(forward, back), seconds, (kept,))
 
 
 def _arena(*programs: Program) -> int:
@@ -203,7 +214,7 @@ def plan_loops(
 
     def made(option: Option) -> Joint:
         chosen = with_slots(joint.program, option.slots, option.backs)
-        return Joint(chosen, joint.n_known)
+        return Joint(with_residuals(chosen, option.residuals), joint.n_known)
 
     def tried(option: Option, cap: Budget) -> P | None:
         try:

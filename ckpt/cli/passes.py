@@ -27,6 +27,7 @@ from ckpt.simplify.dce import dce
 from ckpt.simplify.fold import fold
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.outputs import own_outputs
+from ckpt.simplify.periodic import periodic
 from ckpt.simplify.recognise import recognise
 from ckpt.simplify.sink import sink
 
@@ -175,6 +176,7 @@ PASSES: dict[str, Pass] = {
     "simplify": _each(simplify),
     "sink": _each(sink),
     "own_outputs": _each(own_outputs),
+    "periodic": _each(periodic),
     "recognise": _each(recognise),
     "fuse": _each(fuse),
 }

@@ -15,6 +15,7 @@ from ckpt.codegen.kernels import (
     ReduceKernel,
 )
 from ckpt.codegen.record import Address, Call, Frame, Word
+from ckpt.codegen.rolls import boxes, rolls_of
 from ckpt.cost.blocks import places_of
 from ckpt.cost.contraction import Operand, Product, product, uses_blas
 from ckpt.cost.reduction import Walk, walk, walk_along
@@ -58,6 +59,12 @@ class _Array:
                 strides[axis] = stride
         return _Array(self.address, self.dtype, tuple(strides))
 
+    def at(self, start: Axes, by: Axes, shape: Axes) -> "_Array":
+        """The same array from the element on that an index of a loop reads, rolled."""
+        steps = [(i - k) % n * s for i, k, n, s in zip(start, by, shape, self.strides, strict=True)]
+        offset = self.address.offset + sum(steps) * self.dtype.itemsize
+        return _Array(replace(self.address, offset=offset), self.dtype, self.strides)
+
 
 def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
     """The calls that run a let, in order.
@@ -81,7 +88,10 @@ def calls_of(eqn: Eqn, layouts: Sequence[Layout]) -> list[Call]:
             shape = outs[0].shape
             axes = kernel.axes or [tuple(range(len(shape))) if t.shape else () for t in types]
             placed = [x.along(a, len(shape)) for x, a in zip(ins, axes, strict=True)]
-            return _map(kernel.code, shape, [_result(t, k) for k, t in enumerate(outs)], placed)
+            results = [_result(t, k) for k, t in enumerate(outs)]
+            if kernel.by is None:
+                return _map(kernel.code, shape, results, placed)
+            return _rolled(kernel.code, shape, results, placed, rolls_of(kernel, axes, len(shape)))
         case Copy():
             return _map("copy", types[0].shape, [_result(types[0])], ins)
         case Concat():
@@ -124,6 +134,23 @@ def _map(
     )
     words = [*(x.address for x in arrays), *nest.sizes]
     return [Call(kernel, (*words, *(s for strides in nest.strides for s in strides)))]
+
+
+def _rolled(
+    code: str | Expression,
+    shape: Axes,
+    outs: Sequence[_Array],
+    ins: Sequence[_Array],
+    rolls: Sequence[Axes],
+) -> list[Call]:
+    """A call per box of the result in which no operand comes back from the end of an axis."""
+    none = (0,) * len(shape)
+    calls: list[Call] = []
+    for start, size in boxes(shape, rolls):
+        sides = [x.at(start, none, shape) for x in outs]
+        reads = [x.at(start, by, shape) for x, by in zip(ins, rolls, strict=True)]
+        calls += _map(code, size, sides, reads)
+    return calls
 
 
 def _concat(axis: int, out: Type, types: Sequence[Type], ins: Sequence[_Array]) -> list[Call]:

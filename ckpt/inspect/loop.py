@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ckpt.api.loop_budget import slots_to_offer
+from ckpt.api.loop_residuals import FROM_RESIDUALS
 from ckpt.api.planning import Compiled, Options
 from ckpt.choice import Binomial, format_bytes, format_seconds, forward_steps
 from ckpt.cost.model import CostModel
@@ -17,6 +18,7 @@ from ckpt.errors import CkptError
 from ckpt.inspect.figure import COLOURS, Axes, Figure
 from ckpt.ir.program import Eqn
 from ckpt.ir.tape import block_of, tape_type
+from ckpt.ops.loop import Scan
 from ckpt.ops.loop_reverse import ScanReverse
 
 _ACTIONS = 24
@@ -52,7 +54,12 @@ def loops(made: Compiled) -> list[Eqn]:
     Raises:
         NoLoopError: there is none.
     """
-    found = [e for e in made.joint.program.eqns if isinstance(e.op, ScanReverse)]
+    found = [
+        e
+        for e in made.joint.program.eqns
+        if isinstance(e.op, ScanReverse)
+        or (isinstance(e.op, Scan) and e.op.program.name == FROM_RESIDUALS)
+    ]
     if not found:
         raise NoLoopError(
             f"{made.joint.program.name} has no loop that is run back: write one with ckpt.scan, "
@@ -79,6 +86,12 @@ def to_text(made: Compiled, options: Options) -> str:
 
 def _loop(eqn: Eqn, costs: CostModel) -> str:
     op = eqn.op
+    if isinstance(op, Scan):
+        return (
+            f"loop {eqn.source or ''}: {op.length} steps, what each leaves behind is kept\n"
+            f"forward  {op.length} evaluations, none again\n"
+            f"back     {op.length} steps"
+        )
     assert isinstance(op, ScanReverse)
     steps, state = op.expected_steps, block_of(op.states).nbytes
     known = f"{op.length} steps" if op.length else f"a number of steps known later, {steps} assumed"
@@ -126,8 +139,8 @@ def draw(made: Compiled, options: Options, title: str = "") -> Figure:
     """The largest loop: its schedule over time, and the frontier of memory and evaluations.
 
     Raises:
-        NoLoopError: there is no loop, or only such of a length that is known later or that no
-            picture can show.
+        NoLoopError: there is no loop, or only such of a length that is known later, that no
+            picture can show, or that make no state again.
         DrawingError: matplotlib is not installed.
     """
     from ckpt.inspect.figure import can_draw
@@ -138,7 +151,10 @@ def draw(made: Compiled, options: Options, title: str = "") -> Figure:
     ops = [e.op for e in loops(made) if isinstance(e.op, ScanReverse)]
     shown = [op for op in ops if 0 < op.length <= MOST_STEPS]
     if not shown:
-        raise NoLoopError(f"no loop of a known length of {MOST_STEPS} steps or fewer to draw")
+        raise NoLoopError(
+            f"no loop of a known length of {MOST_STEPS} steps or fewer that keeps states to draw: "
+            "a smaller budget makes loops that keep what every step leaves behind keep states"
+        )
     op = max(shown, key=lambda o: o.length * block_of(o.states).nbytes)
     figure = Drawn(figsize=(11.0, 4.8), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))

@@ -40,10 +40,13 @@ class Map:
             expression made of them, which has one result array per result.
         axes: per operand, the axis of the result that each of its axes is walked through with;
             -1 for one of length one. Without it operands have the shape of the result, or [].
+        by: per operand and axis of it, how far it is rolled: index `i` of the result reads
+            `i - by`, around the end. Without it none is.
     """
 
     code: str | Expression
     axes: tuple[Axes, ...] | None = None
+    by: tuple[Axes, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from ckpt.ir.op import OPS, Array, Cost, Op, Sample, Tangents, primitive, requir
 from ckpt.ir.program import Atom
 from ckpt.ir.types import DType, Type
 from ckpt.ops.elementwise import FLOPS, Elementwise
+from ckpt.ops.roll import rolled
 
 REDUCTIONS = {"add": "sum", "mul": "prod", "max": "max", "min": "min"}
 """What may be reduced, by the code that combines two elements: the op that does it alone."""
@@ -49,6 +50,8 @@ class Fused(Op):
         steps: code, dtype of the result and numbers of the operands of each operation.
         results: numbers of what is written; one if it is reduced.
         reduce: None, or what combines elements ("add", "mul", "max", "min") and along which axes.
+        by: per operand and axis of it, how far it is rolled (`ckpt.ops.roll`); empty where none is,
+            and for reductions.
     """
 
     shape: Axes
@@ -56,6 +59,7 @@ class Fused(Op):
     steps: tuple[Step, ...]
     results: Axes
     reduce: tuple[str, Axes] | None
+    by: tuple[Axes, ...] = ()
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -80,6 +84,13 @@ class Fused(Op):
             once = len(set(walked)) == len(walked)
             said = f"operand {i} does not lie in {self.shape} along {axes}"
             require(fits and once, self, said, *ins)
+        alone = not self.by or self.reduce is None
+        require(alone, self, "what is reduced is not rolled", *ins)
+        for i, (t, by) in enumerate(zip(ins, self.by, strict=False)):
+            fits = len(by) == t.ndim and all(0 <= k < n for k, n in zip(by, t.shape, strict=True))
+            require(fits, self, f"operand {i} cannot be rolled by {by}", *ins)
+        fits = len(self.by) in {0, len(ins)}
+        require(fits, self, f"rolls {len(self.by)} operands of {len(ins)}", *ins)
         dtypes = [t.dtype for t in ins]
         for k, step in enumerate(self.steps):
             code, dtype, operands = step
@@ -104,7 +115,9 @@ class Fused(Op):
         return tuple(outs) if len(outs) > 1 else outs[0]
 
     def impl(self, *ins: Array) -> Array | tuple[Array, ...]:
-        values = [_placed(x, axes, len(self.shape)) for x, axes in zip(ins, self.axes, strict=True)]
+        by = self.by or [(0,) * x.ndim for x in ins]
+        places = zip(ins, by, self.axes, strict=True)
+        values = [_placed(rolled(x, k), axes, len(self.shape)) for x, k, axes in places]
         for step in self.steps:
             op = step_op(step)
             assert op is not None
@@ -129,7 +142,7 @@ class Fused(Op):
         del ins
         expression = Expression(self.steps, self.results)
         if self.reduce is None:
-            return Map(expression, self.axes)
+            return Map(expression, self.axes, self.by or None)
         code, axes = self.reduce
         return Reduce(code, axes, expression, self.axes, self.shape)
 
@@ -141,7 +154,7 @@ class Fused(Op):
         )
 
     def in_place(self, *ins: Type) -> tuple[int, ...]:
-        if self.reduce is not None:
+        if self.reduce is not None or self.by:  # what is rolled is read elsewhere than written
             return ()
         whole = tuple(range(len(self.shape)))
         # one buffer may be read in two ways, of which only one follows the result
@@ -182,7 +195,10 @@ class Fused(Op):
             yield Sample(cls((2, 3), (whole, whole), product, (3,), reduce), two)
             yield Sample(cls((2, 3), (whole, (1,), ()), ratio, (5,), reduce), row, 0.5, 2.0)
             yield Sample(cls((2, 3), (whole, (0, -1), ()), ratio, (5,), reduce), column, 0.5, 2.0)
-        yield Sample(cls((2, 3), (whole, (1, 0)), product, (3, 2), None), (two[0], _turned(two[1])))
+        turned = (two[0], _turned(two[1]))
+        yield Sample(cls((2, 3), (whole, (1, 0)), product, (3, 2), None), turned)
+        around = ((1, 0), (1, 1))
+        yield Sample(cls((2, 3), (whole, (1, 0)), product, (3, 2), None, around), turned)
         yield Sample(cls((5,), ((0,), (0,)), mixed, (2, 4, 3), None), (Type((5,), DType.F32),) * 2)
         yield Sample(cls((), ((), ()), product, (3,), None), (Type((), DType.F64),) * 2)
         none = Type((0, 3), DType.F64)

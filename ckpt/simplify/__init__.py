@@ -3,6 +3,7 @@
     recognise   lets that together are a pattern with a better kernel; before derivatives
                 (`attention`, `log_sum_exp` and `softmax` match, `sight` looks at operands)
     accumulate  scattered sums added where they belong; after derivatives
+    periodic    slices and concatenations that only move an array become rolls
     dce         lets that nobody reads
     cse         lets that compute the same thing
     fold        lets whose result is an operand or a constant
@@ -13,8 +14,9 @@
     sink        lets run as late as that holds no more bytes
     outputs     every result in a buffer of its own: the normal form that plan expects
     fuse        elementwise lets inlined into the loops of their readers; last, before planning
-                (`seen` looks through views, `loops` names what can be a step, `choosing` decides,
-                `alive` counts bytes, `assemble` writes the fused lets)
+                (`seen` looks through views and rolls, `loops` names what can be a step, `choosing`
+                decides, `rolls` says which are not written, `alive` counts bytes, `assemble` writes
+                the fused lets)
 
 Only the first two change the last bits of results. All run before planning. Nothing after planning
 may merge two runs of a let: a repeat is a recomputation that was paid for.

@@ -6,18 +6,19 @@ from itertools import accumulate
 
 from ckpt.cost.reduction import walk_along
 from ckpt.cost.scratch import scratch_bytes
-from ckpt.ir.kernel import Axes
 from ckpt.ir.program import Atom, Program, Var
 from ckpt.ir.storage import in_place_operands, is_view, storage
 from ckpt.simplify.alive import Alive, padded
 from ckpt.simplify.loops import Read, Step, steps_of
-from ckpt.simplify.seen import see_through
+from ckpt.simplify.rolls import n_boxes, seen_through
+from ckpt.simplify.seen import Way, see_through
 
 FLOPS_PER_BYTE = 2.0
 """Flops of a loop that take about as long as a byte of traffic."""
 
 MAX_STEPS = 64
 MAX_OPERANDS = 16
+MAX_BOXES = 64
 
 _SLACK = 8
 """A value may be replaced by operands that take this fraction more bytes than it."""
@@ -38,13 +39,13 @@ class Loop:
 
     Attributes:
         leaves: what it reads, each value once per way of walking through it.
-        steps: the elementwise steps, each with the axes of the loop along which its own run.
+        steps: the elementwise steps, each with how the loop walks through its own.
         flops: of one run.
         traffic: bytes read.
     """
 
     leaves: tuple[Read, ...]
-    steps: tuple[tuple[Step, Axes], ...]
+    steps: tuple[tuple[Step, Way], ...]
     flops: float
     traffic: int
 
@@ -58,10 +59,13 @@ class Choosing:
         gone: the lets whose result is no longer written.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, *, rolls: bool = True) -> None:
         self.program = program
         self.stored = storage(program)
-        self.steps = steps_of(program, self.stored, see_through(program, self.stored))
+        straight = see_through(program, self.stored)
+        seen = see_through(program, self.stored, rolls=rolls)
+        self.steps = steps_of(program, self.stored, seen, straight)
+        self._rolls = seen_through(program, self.stored, self.steps)
         self.maker = {step.out: step.let for step in self.steps.values()}
         self.inlined: dict[int, set[int]] = defaultdict(set)
         self.gone: set[int] = set()
@@ -69,13 +73,18 @@ class Choosing:
         self._loops: dict[int, Loop] = {}
         self._arena = {v for e in program.eqns for v in e.outs} - set(program.outs)
         self._pinned = {self.stored[e.outs[0]].root for e in program.eqns if e.op.name == "mark"}
-        runs = [bool(e.outs) and not is_view(e, self.stored) for e in program.eqns]
+        runs = [self._runs(let) for let in range(len(program.eqns))]
         others = (ran and let not in self.steps for let, ran in enumerate(runs))
         self._others = list(accumulate(map(int, others)))
         self._find_readers()
         self._alive = Alive(len(program.eqns))
         self._last: dict[Var, int] = {}
         self._start()
+
+    def _runs(self, let: int) -> bool:
+        """Whether a let does something: a view does not, nor does a roll that is seen through."""
+        eqn = self.program.eqns[let]
+        return bool(eqn.outs) and not is_view(eqn, self.stored) and let not in self._rolls
 
     # --- what is read where ---------------------------------------------------------------------
 
@@ -91,7 +100,7 @@ class Choosing:
                     if isinstance(value, Var):
                         self.readers[value].append(let)
                         self._beside[self.stored[value].root].append((value, let))
-            elif not (eqn.outs and is_view(eqn, self.stored)):
+            elif self._runs(let) or not eqn.outs:
                 for x in eqn.ins:
                     if isinstance(x, Var):
                         self._elsewhere[self.stored[x].root].append(let)
@@ -114,29 +123,30 @@ class Choosing:
 
     def _loop(self, home: Step) -> Loop:
         leaves: dict[Read, None] = {}
-        steps: dict[tuple[int, Axes], Step] = {}
+        steps: dict[tuple[int, Way], Step] = {}
         last = len(home.shape) - 1
         rows = home.size // home.shape[last] if home.shape else 1
         flops = float(home.size) if home.reduce else 0.0
 
-        def visit(step: Step, axes: Axes) -> None:
+        def visit(step: Step, way: Way) -> None:
             nonlocal flops
-            if (step.let, axes) in steps:
+            if (step.let, way) in steps:
                 return
             for read in step.reads:
-                placed = read.along(axes)
+                placed = read.along(way)
                 maker = self.runs_inside(read.value, step.let)
                 if maker is None:
                     leaves[placed] = None
                 else:
-                    visit(maker, placed.axes)
+                    visit(maker, placed.way)
             if not step.reduce:
-                flops += step.flops * (home.size if last in axes else rows)
-            steps[step.let, axes] = step
+                flops += step.flops * (home.size if last in way.axes else rows)
+            steps[step.let, way] = step
 
-        visit(home, tuple(range(len(home.shape))))
-        ran = tuple((step, axes) for (_, axes), step in steps.items() if not step.reduce)
-        traffic = sum(read.value.type.nbytes for read in leaves)
+        visit(home, Way.straight(len(home.shape)))
+        ran = tuple((step, way) for (_, way), step in steps.items() if not step.reduce)
+        # what is read again a little further on, rolled, is still in the cache
+        traffic = sum(x.type.nbytes for x, _ in {(r.value, r.way.axes) for r in leaves})
         return Loop(tuple(leaves), ran, flops, traffic)
 
     def runs_inside(self, value: Atom, reader: int) -> Step | None:
@@ -150,7 +160,7 @@ class Choosing:
         """Live ranges of the program as it is."""
         eqns = self.program.eqns
         for let, eqn in enumerate(eqns):
-            if is_view(eqn, self.stored) or not eqn.outs:
+            if not self._runs(let):
                 continue
             for v in eqn.outs:
                 self._last[v] = max(self._last_read(v), let)
@@ -172,7 +182,7 @@ class Choosing:
     def _extra(self, let: int) -> int:
         """Scratch of a let, less what its first result saves by taking over a dying operand."""
         eqn = self.program.eqns[let]
-        if let in self.gone or not eqn.outs or is_view(eqn, self.stored):
+        if let in self.gone or not self._runs(let):
             return 0
         out = eqn.outs[0]
         if let in self.steps:
@@ -191,13 +201,14 @@ class Choosing:
         if step.reduce:
             return []
         leaves = [r for r in self.loop(let).leaves if isinstance(r.value, Var)]
-        if any(len(r.axes) == len(whole) and r.axes != whole for r in leaves):
+        full = [r.way.axes for r in leaves if len(r.way.axes) == len(whole)]
+        if any(r.rolled for r in leaves) or any(axes != whole for axes in full):
             return []
         found: list[Var] = []
         for read in leaves:
             v = read.value
             assert isinstance(v, Var)
-            fits = v.type.shape == step.out.type.shape and read.axes == whole
+            fits = v.type.shape == step.out.type.shape and read.way.axes == whole
             same = v.type.dtype.itemsize == step.out.type.dtype.itemsize
             alone = not any(
                 other.value is not v and self._root(other.value) is v for other in leaves
@@ -212,7 +223,7 @@ class Choosing:
     def _needs(self, let: int) -> int:
         """Bytes of the arena that operands, results and scratch of a let take together."""
         eqn = self.program.eqns[let]
-        if not eqn.outs or is_view(eqn, self.stored):
+        if not self._runs(let):
             return 0
         if let in self.steps:
             read = {self._root(r.value) for r in self.loop(let).leaves}
@@ -333,17 +344,18 @@ class Choosing:
                 self._forget_homes(maker)
 
     def _keeps_order(self, home: int, loop: Loop) -> bool:
-        """Whether a reduction combines its elements as it did before anything was inlined."""
+        """Whether a reduction combines elements as before, and rolls cut into few boxes."""
         step = self.steps[home]
-        if step.reduce is None:
-            return True
+        boxes = n_boxes(read.way for read in loop.leaves)
+        if step.reduce is None or boxes > 1:
+            return step.reduce is None and boxes <= MAX_BOXES
         code, axes = step.reduce
         strides: list[list[int]] = []
         for read in loop.leaves:
             along = [0] * len(step.shape)
             if isinstance(read.value, Var):
                 layout = self.stored[read.value].layout
-                for axis, stride in zip(read.axes, layout.strides, strict=True):
+                for axis, stride in zip(read.way.axes, layout.strides, strict=True):
                     if axis >= 0:
                         along[axis] = stride
             strides.append(along)

@@ -56,7 +56,8 @@ def _with_literals(eqn: Eqn, literals: dict[Var, Lit]) -> Eqn:
     """Elementwise ops take scalars as they are: a broadcast literal need not exist."""
     if not any(x in literals for x in eqn.ins):
         return eqn
-    if not isinstance(eqn.op.lower(*(x.type.plain() for x in eqn.ins)), Map):
+    kernel = eqn.op.lower(*(x.type.plain() for x in eqn.ins))
+    if not isinstance(kernel, Map) or kernel.by is not None:
         return eqn
     ins = tuple(literals.get(x, x) if isinstance(x, Var) else x for x in eqn.ins)
     if result_types(eqn.op, [x.type for x in ins]) != tuple(v.type for v in eqn.outs):

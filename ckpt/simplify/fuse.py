@@ -5,8 +5,10 @@ program gives the same fused lets, and each has the bits of its steps run one by
 
 **What may be in a loop.** Elementwise lets, and as the last of a loop a reduction (sum, product,
 extremum along axes) of what they make. A step reads its operands through views that only rearrange
-axes (`seen`); a repeated operand is read in place, and a step that works on fewer elements than
-the loop runs once per row where it does not vary along the last axis.
+axes (`seen`) and through rolls; a repeated operand is read in place, and a step that works on fewer
+elements than the loop runs once per row where it does not vary along the last axis. A loop with
+rolled operands runs box by box, each walked straight through; a reduction reads none, and no loop
+does if the program needed more memory so.
 
 **When a value is inlined.** Each elementwise value is looked at, in program order, until nothing
 changes. It disappears when every let that reads it is a loop that can run its steps, and
@@ -19,8 +21,8 @@ changes. It disappears when every let that reads it is a loop that can run its s
    disappears; an eighth more is forgiven, for the statistics of a normalisation. Where no more
    than `NEAR` lets that are no steps stand before the last reader, they only must not raise the
    peak of that stretch. The bytes alive never exceed the peak that the program had.
-3. *size*: a loop has at most `MAX_STEPS` steps and `MAX_OPERANDS` operands, and needs no more
-   bytes at once than the hungriest let did, or an eighth of the peak.
+3. *size*: a loop has at most `MAX_STEPS` steps, `MAX_OPERANDS` operands and `MAX_BOXES` boxes,
+   and needs no more bytes at once than the hungriest let did, or an eighth of the peak.
 4. *bits*: a reduction combines its elements in the order in which it did (`cost.reduction`).
 
 A value that must exist, because a matrix product reads it or it is a result, is still inlined into
@@ -40,6 +42,7 @@ of cheap producers is common to fusing compilers; these rules are ours.
 """
 
 from ckpt.ir.program import Program
+from ckpt.ops.roll import Roll
 from ckpt.simplify.assemble import assemble
 from ckpt.simplify.choosing import Choosing
 from ckpt.simplify.dce import dce
@@ -64,5 +67,9 @@ def fuse(program: Program) -> Program:
     [('fused', 2)]
     """
     choosing = Choosing(program)
+    if any(isinstance(eqn.op, Roll) for eqn in program.eqns):
+        # what reads around an edge cannot take over the memory of its operand
+        written = Choosing(program, rolls=False)
+        choosing = written if written.peak < choosing.peak else choosing
     choosing.run()
     return dce(assemble(choosing))

@@ -10,7 +10,7 @@ from ckpt.ir.program import Atom, Eqn, Program, SourceLine, Var
 from ckpt.ir.storage import Stored
 from ckpt.ops.elementwise import FLOPS, Elementwise
 from ckpt.ops.fused import REDUCTIONS
-from ckpt.simplify.seen import Seen
+from ckpt.simplify.seen import Seen, Way
 
 EXPENSIVE_FLOPS = 10.0
 """A step of at least so many flops per element (exp, tanh, log, ...) never runs twice."""
@@ -18,14 +18,19 @@ EXPENSIVE_FLOPS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """An operand of a step: per axis of the value, the axis of the loop; -1 for length one."""
+    """An operand of a step, and how the loop walks through it."""
 
     value: Atom
-    axes: Axes
+    way: Way
 
-    def along(self, axes: Axes) -> "Read":
-        """The same operand in a loop around, whose axes those of the step's loop are."""
-        return Read(self.value, tuple(axes[a] if a >= 0 else -1 for a in self.axes))
+    def along(self, way: Way) -> "Read":
+        """The same operand in a loop around, which walks through the step's own loop that way."""
+        return Read(self.value, self.way.within(way, self.value.type))
+
+    @property
+    def rolled(self) -> bool:
+        """Whether it comes back from the end of an axis."""
+        return any(self.way.by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +74,19 @@ class Step:
 
 
 def steps_of(
-    program: Program, stored: Mapping[Var, Stored], seen: Mapping[Var, Seen]
+    program: Program,
+    stored: Mapping[Var, Stored],
+    seen: Mapping[Var, Seen],
+    straight: Mapping[Var, Seen],
 ) -> dict[int, Step]:
-    """The lets of a program that can be steps, by id; empty arrays are left alone."""
+    """The lets of a program that can be steps, by id; empty arrays are left alone.
+
+    Args:
+        program: any program.
+        stored: where its variables stand.
+        seen: what elementwise lets read, seen through views and rolls.
+        straight: what reductions read, seen through views.
+    """
     found: dict[int, Step] = {}
     for let, eqn in enumerate(program.eqns):
         if len(eqn.outs) != 1 or not eqn.ins or any(0 in x.type.shape for x in eqn.ins):
@@ -81,13 +96,13 @@ def steps_of(
             reads = tuple(_read(x, seen) for x in eqn.ins)
             shape, code = out.type.shape, eqn.op.name
             found[let] = Step(let, out, shape, code, reads, None, None, eqn.source)
-        elif (reduction := _reduction(let, eqn, stored, seen)) is not None:
+        elif (reduction := _reduction(let, eqn, stored, straight)) is not None:
             found[let] = reduction
     return found
 
 
 def _read(x: Atom, seen: Mapping[Var, Seen]) -> Read:
-    return Read(seen[x].value, seen[x].axes) if isinstance(x, Var) else Read(x, ())
+    return Read(seen[x].value, seen[x].way) if isinstance(x, Var) else Read(x, Way((), ()))
 
 
 def _reduction(

@@ -5,36 +5,74 @@ from dataclasses import dataclass
 from ckpt.ir.kernel import Axes
 from ckpt.ir.program import Eqn, Program, Var
 from ckpt.ir.storage import Stored, is_view
+from ckpt.ir.types import Type
+from ckpt.ops.roll import Roll
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a loop walks through an array: index `i` reads `i[axes[0]] - by[0], ...`, around.
+
+    Attributes:
+        axes: per axis of the array, the axis of the loop; -1 for one of length one.
+        by: per axis of the array, how far it is rolled.
+    """
+
+    axes: Axes
+    by: Axes
+
+    @staticmethod
+    def straight(rank: int) -> "Way":
+        """Each axis by its own, from its start."""
+        return Way(tuple(range(rank)), (0,) * rank)
+
+    def within(self, outer: "Way", t: Type) -> "Way":
+        """The way through an array of this type when the loop itself is walked by another."""
+        by = (
+            (k + outer.by[a]) % n if a >= 0 and outer.axes[a] >= 0 else 0
+            for a, k, n in zip(self.axes, self.by, t.shape, strict=True)
+        )
+        return Way(tuple(outer.axes[a] if a >= 0 else -1 for a in self.axes), tuple(by))
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Element `i` of a variable is element `i[axes[0]], i[axes[1]], ...` of `value`.
+    """What stands behind a variable, and how it is walked through.
 
     Attributes:
-        value: what stands behind it: itself, where no view can be seen through.
-        axes: per axis of the value, the axis of the variable; -1 for one of length one.
+        value: the variable itself, where nothing can be seen through.
+        way: through the value, in a loop over the variable.
     """
 
     value: Var
-    axes: Axes
+    way: Way
 
 
-def see_through(program: Program, stored: dict[Var, Stored]) -> dict[Var, Seen]:
+def see_through(
+    program: Program, stored: dict[Var, Stored], *, rolls: bool = False
+) -> dict[Var, Seen]:
     """For every variable of a program, the value behind the views that only rearrange axes.
 
     Those are `broadcast`, `permute`, `stop_gradient`, and `reshape` where it adds and removes
     axes of length one. A `mark` is not seen through: what is pinned stays where it is.
+
+    Args:
+        program: any program.
+        stored: where its variables stand.
+        rolls: whether rolls are seen through too.
     """
-    seen = {v: Seen(v, tuple(range(v.type.ndim))) for v in program.bound()}
+    seen = {v: Seen(v, Way.straight(v.type.ndim)) for v in program.bound()}
     for eqn in program.eqns:
-        if len(eqn.outs) == 1 and is_view(eqn, stored):
-            moved = _moved(eqn)
-            x = eqn.ins[0]
-            if moved is not None and isinstance(x, Var):
-                behind = seen[x]
-                axes = tuple(moved[a] if a >= 0 else -1 for a in behind.axes)
-                seen[eqn.outs[0]] = Seen(behind.value, axes)
+        moved: Way | None = None
+        if rolls and isinstance(eqn.op, Roll):
+            moved = Way(tuple(range(len(eqn.op.by))), eqn.op.by)
+        elif len(eqn.outs) == 1 and is_view(eqn, stored):
+            axes = _moved(eqn)
+            moved = None if axes is None else Way(axes, (0,) * len(axes))
+        x = eqn.ins[0] if eqn.ins else None
+        if moved is not None and isinstance(x, Var):
+            behind = seen[x]
+            seen[eqn.outs[0]] = Seen(behind.value, behind.way.within(moved, behind.value.type))
     return seen
 
 

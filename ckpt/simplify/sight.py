@@ -24,7 +24,7 @@ class Sight:
         if not isinstance(x, Var) or not x.type.shape:
             return x, ()
         seen = self._seen[x]
-        found = [labels[a] if a >= 0 else None for a in seen.axes]
+        found = [labels[a] if a >= 0 else None for a in seen.way.axes]
         # which of several axes of length one is which, no view tells, and nothing depends on it
         ones = [label for label, n in zip(labels, x.type.shape, strict=True) if n == 1]
         lost = iter([label for label in ones if label is not None and label not in found])

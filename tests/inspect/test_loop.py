@@ -27,6 +27,20 @@ def test_the_text_shows_the_choice_and_the_schedule():
     assert "advance 0 -> " in text
 
 
+def test_a_loop_that_keeps_what_its_steps_leave_behind_says_so():
+    def recurrent(w, x):
+        x, _ = ckpt.scan(lambda x, _: (np.tanh(x @ w), None), x, length=20)
+        return np.sum(x * x)
+
+    step = ckpt.value_and_grad(recurrent)
+    made = step.compiled_for(np.eye(64) / 2, np.ones((256, 64)))
+    text = loop.to_text(made, OPTIONS)
+    assert "20 steps, what each leaves behind is kept" in text
+    assert "20 evaluations, none again" in text
+    with pytest.raises(loop.NoLoopError, match="a smaller budget"):
+        loop.draw(made, OPTIONS)
+
+
 def test_the_picture_can_be_drawn(tmp_path):
     from ckpt.inspect import figure
 

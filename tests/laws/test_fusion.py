@@ -64,10 +64,14 @@ def long_loops(draw):
     outs = []
     for _ in range(draw(st.integers(2, 9))):
         x, y = draw(st.sampled_from(pool)), draw(st.sampled_from([*pool, ins["one"]]))
-        kind = draw(st.sampled_from(["add", "mul", "sub", "maximum", "tanh", "neg", "scale"]))
+        kinds = ["add", "mul", "sub", "maximum", "tanh", "neg", "scale", "roll"]
+        kind = draw(st.sampled_from(kinds))
         match kind:
             case "tanh" | "neg":
                 made = b.emit(make(kind), x)
+            case "roll":
+                by = draw(st.integers(0, n - 1)), draw(st.sampled_from([0, 1, m - 1]))
+                made = b.emit(make("roll", by=by), x)
             case "scale":
                 made = b.emit(make("mul"), x, lit(draw(st.sampled_from([0.5, -1.5])), dtype))
             case _:
@@ -117,6 +121,27 @@ def test_fused_kernels_give_the_same_bits(joint):
     again, lower = run(fuse(joint), arrays)
     assert same_bits(again, results)
     assert lower <= peak
+
+
+def test_a_stencil_is_one_loop_that_writes_nothing_else():
+    """What is read around the edge, and products of it, stand nowhere."""
+    f = own_outputs(
+        parse("""f(x: f64[5,37], y: f64[5,37]) -> (f64[5,37]) {
+          p: f64[5,37] = mul x y
+          north: f64[5,37] = roll[by=(1, 0)] p
+          both: f64[5,37] = roll[by=(4, 2)] north
+          turned: f64[5,37] = roll[by=(3, 36)] y
+          a: f64[5,37] = add north both
+          b: f64[5,37] = sub a turned
+          return b
+        }""")
+    )
+    fused = fuse(f)
+    assert [e.op.name for e in fused.eqns] == ["fused"]
+    arrays = draw_inputs(f)
+    results, peak = run(fused, arrays)
+    assert same_bits(results, run(f, arrays)[0])
+    assert peak == 3 * 5 * 37 * 8
 
 
 def test_products_and_sums_are_not_contracted():

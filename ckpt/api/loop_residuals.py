@@ -1,0 +1,217 @@
+"""Loops that keep what every step leaves behind: nothing is made again on the way back.
+
+The body of a reverse loop begins with a state, makes again what it needs of the step, and goes back
+over it. Cut in two, the first half runs with the step itself, and what crosses the cut is kept for
+every step, one array per value; the second half alone is the way back. Both are plain loops, so
+that what is kept are values like any other, and gradients have the same bits: the same lets run,
+in another place.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ckpt.ir.op import make
+from ckpt.ir.program import Atom, Eqn, Lit, Program, Var
+from ckpt.ir.storage import is_view, storage
+from ckpt.ops.loop import Scan, reached, stacked
+from ckpt.ops.loop_reverse import ScanReverse
+from ckpt.plan.nested import placed
+from ckpt.simplify.cse import cse
+from ckpt.simplify.dce import dce
+from ckpt.simplify.outputs import own_outputs
+from ckpt.simplify.substitution import rename
+
+FROM_RESIDUALS = "from_residuals"
+"""The name of the body of a loop that runs back over what another has kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A loop there and back that keeps what its steps leave behind.
+
+    Attributes:
+        let: of the loop; the let `back` runs it back.
+        forward: takes the place of the former.
+        backward: lets that take the place of the latter.
+        nbytes: of what is kept of all steps.
+        programs: bodies of the two loops, the second called `FROM_RESIDUALS`.
+    """
+
+    let: int
+    back: int
+    forward: Eqn
+    backward: tuple[Eqn, ...]
+    nbytes: int
+    programs: tuple[Program, Program]
+
+
+def with_residuals(program: Program, kept: Sequence[Kept]) -> Program:
+    """The program with some of its loops replaced."""
+    instead = {k.let: (k.forward,) for k in kept} | {k.back: k.backward for k in kept}
+    eqns = [e for i, eqn in enumerate(program.eqns) for e in instead.get(i, (eqn,))]
+    return Program(program.name, program.ins, tuple(eqns), program.outs)
+
+
+def keeping(program: Program, let: int) -> Kept | None:
+    """How a loop is run if what its steps leave behind is kept.
+
+    Args:
+        program: with every loop's programs planned.
+        let: of a loop of known length with a tape.
+
+    Returns:
+        None if several loops read its tape, if a step leaves nothing behind but states, or if what
+        the way back reads besides is made only after the loop.
+    """
+    eqn = program.eqns[let]
+    scan, tape = eqn.op, eqn.outs[-1]
+    readers = [i for i, e in enumerate(program.eqns) if tape in e.ins]
+    if not isinstance(scan, Scan) or len(readers) != 1:
+        return None
+    (back,) = readers
+    reverse, ends = program.eqns[back].op, program.eqns[back].outs
+    if not isinstance(reverse, ScanReverse) or ends[0] in program.outs:
+        return None
+    operands = _joined(program, let, back)
+    halves = _cut(reverse)
+    if operands is None or halves is None:
+        return None
+    early, late = halves
+    whole = reverse.consts + reverse.carry
+    body = _with_early(scan, early, operands)
+    arena = placed(body).arena_bytes
+    extra = len(operands.consts) - scan.consts
+    forward = Scan(body, scan.length, scan.consts + extra, scan.carry, scan.reverse, 0, arena)
+    stacks = tuple(Var(stacked(v.type, scan.length), v.name) for v in early.outs)
+    made = Eqn(
+        (*eqn.outs[:-1], *stacks),
+        forward,
+        (*operands.consts, *eqn.ins[scan.consts : scan.consts + scan.carry], *operands.xs),
+        eqn.source,
+    )
+    ins = program.eqns[back].ins
+    sums = [Var(v.type, v.name) for v in late.outs[: reverse.dconsts]]
+    zeros = [
+        Eqn((v,), make("broadcast", shape=v.type.shape, axes=()), (Lit(0.0, v.type.dtype),))
+        for v in sums
+    ]
+    moving = reverse.dconsts + reverse.dcarry
+    arena = placed(late).arena_bytes
+    op = Scan(late, scan.length, reverse.consts, moving, not scan.reverse, 0, arena)
+    n = whole + reverse.xs + 1
+    reads = (
+        *(*ins[: reverse.consts], *sums, *ins[n : n + reverse.dcarry]),
+        *(*stacks, *ins[whole : n - 1], *ins[n + reverse.dcarry :]),
+    )
+    backward = (*zeros, Eqn(ends[1:], op, reads, program.eqns[back].source))
+    return Kept(let, back, made, backward, sum(v.type.nbytes for v in stacks), (body, late))
+
+
+@dataclass(frozen=True, slots=True)
+class _Operands:
+    """What both loops read, each once, and which of them the way back reads."""
+
+    consts: tuple[Atom, ...]
+    xs: tuple[Atom, ...]
+    at_consts: tuple[int, ...]
+    at_xs: tuple[int, ...]
+
+
+def _joined(program: Program, let: int, back: int) -> _Operands | None:
+    """The operands of a loop, and those of its way back besides; None if they come too late."""
+    eqn, other = program.eqns[let], program.eqns[back]
+    scan, reverse = eqn.op, other.op
+    assert isinstance(scan, Scan)
+    assert isinstance(reverse, ScanReverse)
+    copied = {e.outs[0]: e.ins[0] for e in program.eqns if e.op.name == "copy"}
+    known = {*program.ins, *(v for e in program.eqns[:let] for v in e.outs)}
+
+    def origin(x: Atom) -> Atom:
+        return copied.get(x, x) if isinstance(x, Var) else x
+
+    def both(own: Sequence[Atom], wanted: Sequence[Atom]) -> tuple[list[Atom], list[int]] | None:
+        joined, places = list(own), list[int]()
+        for x in wanted:
+            found = [k for k, y in enumerate(joined) if origin(y) == origin(x)]
+            if not found and isinstance(x, Var) and x not in known:
+                return None
+            if not found:
+                joined.append(x)
+            places.append(found[0] if found else len(joined) - 1)
+        return joined, places
+
+    whole, n = scan.consts + scan.carry, reverse.consts + reverse.carry
+    state, again = eqn.ins[scan.consts : whole], other.ins[reverse.consts : n]
+    consts = both(eqn.ins[: scan.consts], other.ins[: reverse.consts])
+    xs = both(eqn.ins[whole:], other.ins[n : n + reverse.xs])
+    if consts is None or xs is None or list(map(origin, state)) != list(map(origin, again)):
+        return None
+    return _Operands(tuple(consts[0]), tuple(xs[0]), tuple(consts[1]), tuple(xs[1]))
+
+
+def _cut(op: ScanReverse) -> tuple[Program, Program] | None:
+    """A step back in two halves; what depends on consts alone is made in both.
+
+    Returns:
+        `consts, state, x -> kept` and, as the body of a plain loop,
+        `consts, sums, ct_state, kept, x, ct_y -> sums, ct_state, ct_x`; None if nothing is made
+        again.
+    """
+    back, stored = op.back, storage(op.back)
+    whole = op.consts + op.carry
+    n = whole + op.xs
+    late, varying = set(back.ins[n:]), set(back.ins[op.consts : n])
+    for eqn in back.eqns:
+        for some in (late, varying):
+            if some.intersection(x for x in eqn.ins if isinstance(x, Var)):
+                some.update(eqn.outs)
+    first = [e for e in back.eqns if not late.intersection(e.outs)]
+    ran = [e for e in first if varying.intersection(e.outs) and not is_view(e, stored)]
+    rest = tuple(e for e in back.eqns if e not in ran)
+    read = reached(Program(back.name, back.ins, rest, back.outs), back.outs)
+    made = [*back.ins[op.consts : whole], *(v for e in ran for v in e.outs)]
+    kept = tuple(v for v in made if v in read)
+    if not any(v in read for e in ran for v in e.outs):
+        return None
+    at, ends = back.ins, n + op.dconsts + op.dcarry
+    ins = (*at[: op.consts], *at[n:ends], *kept, *at[whole:n], *at[ends:])
+    early = dce(Program(back.name, at[:n], tuple(first), kept))
+    return early, dce(Program(FROM_RESIDUALS, ins, rest, back.outs))
+
+
+def _with_early(scan: Scan, early: Program, operands: _Operands) -> Program:
+    """A step of the loop that also makes what is kept of it, after its other results."""
+    whole = scan.consts + scan.carry
+    own = scan.program.ins
+    more = [Var(x.type.plain()) for x in operands.consts[scan.consts :]]
+    consts = [*own[: scan.consts], *more]
+    n_own = len(own) - whole
+    t = early.ins[len(operands.at_consts) + scan.carry :]
+    rest = {at: v for at, v in zip(operands.at_xs, t, strict=True) if at >= n_own}
+    xs = [*own[whole:], *(Var(rest[at].type, rest[at].name) for at in sorted(rest))]
+    names: dict[Var, Atom] = dict(
+        zip(
+            early.ins,
+            (
+                *(consts[k] for k in operands.at_consts),
+                *own[scan.consts : whole],
+                *(xs[k] for k in operands.at_xs),
+            ),
+            strict=True,
+        )
+    )
+    eqns = list(scan.program.eqns)
+    for eqn in early.eqns:
+        fresh = tuple(Var(v.type, v.name) for v in eqn.outs)
+        renamed = rename(eqn, names)
+        names.update(zip(eqn.outs, fresh, strict=True))
+        eqns.append(Eqn(fresh, renamed.op, renamed.ins, eqn.source))
+    kept = tuple(_var(names[v]) for v in early.outs)
+    ins = (*consts, *own[scan.consts : whole], *xs)
+    outs = (*scan.program.outs, *kept)
+    return own_outputs(cse(Program(scan.program.name, ins, tuple(eqns), outs)))
+
+
+def _var(x: Atom) -> Var:
+    assert isinstance(x, Var)
+    return x
