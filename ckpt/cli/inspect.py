@@ -24,6 +24,7 @@ Stage = Literal[
     "timeline",
     "loop",
     "kernels",
+    "profile",
     "source",
 ]
 """From the traced function to its kernels, in order."""
@@ -58,8 +59,9 @@ def inspect(
     cotangent are the halves that the policy chose. fused is the program that is planned, graph
     what policies see of it, plan the table of `ckpt plan`, timeline memory over time with the
     largest values named, loop the schedule of every loop that is run back and what other numbers of
-    kept states would cost, kernels what each let that runs reads, writes and computes, source the
-    code of the kernels.
+    kept states would cost, kernels what each let that runs reads, writes and computes, profile
+    where the time of a step goes on this machine beside the roofline, source the code of the
+    kernels.
 
     Args:
         model: a YAML model configuration, a file.ir, or file.py:function.
@@ -123,7 +125,7 @@ def shown(subject: "Subject", at: Stage, options: "Options", *, decided: bool, f
         decided: whether halves are those that the policy chose.
         form: "json" or the suffix of a file.
     """
-    from ckpt.inspect import graph, kernels, loop, stages, timeline
+    from ckpt.inspect import graph, kernels, loop, profile, stages, timeline
     from ckpt.ir.text import to_text
 
     choosing = options if decided else None
@@ -154,6 +156,8 @@ def shown(subject: "Subject", at: Stage, options: "Options", *, decided: bool, f
         return loop.to_text(made, options)
     if at == "kernels":
         return kernels.to_table(made, options)
+    if at == "profile":
+        return profile.to_table(made, options)
     if at == "source":
         return stages.source(made.joint.program, made.plan)
     return made.plan.to_json() if form in ("json", ".json") else str(made.plan)

@@ -36,7 +36,7 @@ def to_table(made: Compiled, options: Options) -> str:
         flops += runs[let] * cost.flops
         grid.add_row(
             ", ".join(names[v] for v in eqn.outs),
-            _inside(eqn.op),
+            ops_inside(eqn.op),
             format_bytes(cost.read_bytes),
             format_bytes(cost.written_bytes),
             f"{cost.flops:.3g}",
@@ -54,7 +54,7 @@ def to_table(made: Compiled, options: Options) -> str:
     )
 
 
-def _inside(op: Op) -> str:
+def ops_inside(op: Op) -> str:
     """The ops that one let runs, repeats counted: `sub, 2 mul, sum`."""
     codes = getattr(op, "codes", (op.name,))
     return ", ".join(f"{n} {code}" if n > 1 else code for code, n in Counter(codes).items())

@@ -72,6 +72,12 @@ def test_the_kernels(at):
     assert again.count("\n") > text.count("\n")
 
 
+def test_the_profile(at):
+    text = at("profile")
+    assert "the roofline of" in text
+    assert "%" in text
+
+
 def test_the_graph_as_table_json_and_dot(at, ckpt_, program, tmp_path):
     assert "tasks" in at("graph")
     data = json.loads(at("graph", "--json"))
