@@ -21,6 +21,9 @@ from ckpt.ops.while_loop import While
 
 Body = Callable[..., Any]
 
+MOST_STEPS = 2**53
+"""Of a loop: the costs do not count more exactly."""
+
 
 def scan(
     f: Body, init: Any, xs: Any = None, length: int | None = None, *, reverse: bool = False
@@ -43,7 +46,7 @@ def scan(
 
     Raises:
         TraceError: the carry changes its structure or a leaf its type, the lengths differ, or a
-            length is negative; names the leaf and the line.
+            length is negative or above 2**53; names the leaf and the line.
 
     >>> import numpy as np
     >>> total, sums = scan(lambda c, x: (c + x, c + x), np.float64(0.0), np.arange(4.0))
@@ -235,6 +238,8 @@ def _length(slices: Sequence[Any], length: int | None) -> int:
         raise TraceError(f"length is {length}, but the xs have {n} slices, at {here}")
     if n < 0:
         raise TraceError(f"length is {n}, at {here}; a loop makes zero steps or more")
+    if n > MOST_STEPS:
+        raise TraceError(f"length is {n}, at {here}; a loop makes at most 2**53 steps")
     return n
 
 

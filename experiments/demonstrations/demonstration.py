@@ -1,7 +1,8 @@
-"""What demonstrations share: a configuration from YAML, a command, and timing in turns."""
+"""What demonstrations share: a configuration, a command, progress, and timing in turns."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ import yaml
 from cyclopts import App
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ckpt.errors import CkptError
@@ -76,6 +78,27 @@ def command(
             draw(picture)
 
     app()
+
+
+@contextmanager
+def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar on the terminal while something long goes on; nothing where there is none.
+
+    Yields:
+        A function to call once per part that is done, with what is to be said of it.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[said]}"),
+        TimeElapsedColumn(),
+    )
+    console = Console(stderr=True)
+    quiet = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+        task = bar.add_task(what, total=total, said="")
+        yield lambda said: bar.update(task, advance=1, said=said)
 
 
 def in_turns(calls: Mapping[str, Callable[[], Any]], repeat: int) -> dict[str, float]:

@@ -1,11 +1,21 @@
-"""Demonstrations of partial evaluation at sizes that run in a blink: values, bytes, pictures."""
+"""Demonstrations of partial evaluation at small sizes, and the configurations of all."""
 
 import numpy as np
 import optree
 import pytest
 
 import ckpt
-from experiments.demonstrations import finite_elements, fourier, gaussian_process, prefix, spline
+from experiments.demonstrations import (
+    burgers,
+    characters,
+    deep_gpt,
+    finite_elements,
+    fourier,
+    gaussian_process,
+    neuron,
+    prefix,
+    spline,
+)
 from experiments.demonstrations.demonstration import FOLDER, DemonstrationError, configured
 from experiments.models import transformer
 
@@ -15,6 +25,10 @@ KINDS = {
     "finite_elements": finite_elements.FiniteElements,
     "fourier": fourier.Fourier,
     "spline": spline.Spline,
+    "burgers": burgers.Burgers,
+    "neuron": neuron.Neuron,
+    "characters": characters.Characters,
+    "deep_gpt": deep_gpt.DeepGpt,
 }
 
 

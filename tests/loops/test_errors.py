@@ -35,6 +35,7 @@ def count(c, _):
         (lambda x: ckpt.scan(lambda c, _: c, x, length=2), r"It returns \(carry, y\)"),
         (lambda x: ckpt.scan(lambda c, x: (c, x), x, None), "needs length="),
         (lambda x: ckpt.scan(lambda c, x: (c, x), x, length=-1), "length is -1"),
+        (lambda x: ckpt.scan(lambda c, x: (c, x), x, length=2**64), r"at most 2\*\*53 steps"),
         (lambda x: ckpt.scan(lambda c, x: (c, x), x, length=2.0), "length is a float"),
         (lambda x: ckpt.scan(lambda c, y: (c, None), x, x, 4), "length is 4, but the xs have 3"),
         (
