@@ -4,7 +4,7 @@ import os
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,6 +17,8 @@ VARIABLE = "CKPT_DEVICE"
 
 _HALF = ("bf16", "f16")
 """Dtypes that devices may have a rate for and programs of our own do not use."""
+
+M = TypeVar("M", bound=BaseModel)
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -86,7 +88,7 @@ class Device(BaseModel):
             text = Path(path).read_text(encoding="utf-8")
         except OSError as error:
             raise DeviceError(f"{path}: {error.strerror}") from error
-        return _parse(text, str(path))
+        return parsed(Device, text, str(path))
 
     @staticmethod
     def named(name: str) -> "Device":
@@ -100,7 +102,7 @@ class Device(BaseModel):
         """
         shipped = resources.files("ckpt.cost").joinpath("devices", f"{name}.yaml")
         if "/" not in name and shipped.is_file():
-            return _parse(shipped.read_text("utf-8"), f"the built-in {name}.yaml")
+            return parsed(Device, shipped.read_text("utf-8"), f"the built-in {name}.yaml")
         return Device.load(name)
 
     @staticmethod
@@ -119,7 +121,8 @@ class Device(BaseModel):
     @staticmethod
     def built_in() -> "Device":
         """The processor by the figures that come with the package."""
-        return _parse(
+        return parsed(
+            Device,
             resources.files("ckpt.cost").joinpath("devices", "cpu.yaml").read_text("utf-8"),
             "the built-in cpu.yaml",
         )
@@ -137,9 +140,14 @@ def device_file() -> Path:
     return base / "ckpt" / "device.yaml"
 
 
-def _parse(text: str, where: str) -> Device:
+def parsed(model: type[M], text: str, where: str) -> M:
+    """A device of either kind from the text of a file.
+
+    Raises:
+        DeviceError: naming the file, and the key that is missing, unknown or wrong.
+    """
     try:
-        return Device.model_validate(yaml.safe_load(text))
+        return model.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise DeviceError(f"{where}: not YAML: {error}") from error
     except ValidationError as error:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ckpt.jax.calibration import calibrate
+    from ckpt.jax.checking import checked
     from ckpt.jax.checkpointed import checkpoint
     from ckpt.jax.curve import frontier
     from ckpt.jax.device import Accelerator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _HOME = {
     "Accelerator": "ckpt.jax.device",
     "calibrate": "ckpt.jax.calibration",
+    "checked": "ckpt.jax.checking",
     "checkpoint": "ckpt.jax.checkpointed",
     "explain": "ckpt.jax.questions",
     "fit": "ckpt.jax.fitting",
@@ -37,7 +39,16 @@ _HOME = {
 }
 """Where each public name lives: imported when it is first used."""
 
-__all__ = ["Accelerator", "calibrate", "checkpoint", "explain", "fit", "frontier", "plan"]
+__all__ = [
+    "Accelerator",
+    "calibrate",
+    "checked",
+    "checkpoint",
+    "explain",
+    "fit",
+    "frontier",
+    "plan",
+]
 
 
 def __getattr__(name: str) -> Any:

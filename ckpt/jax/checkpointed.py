@@ -9,6 +9,7 @@ from ckpt.choice import Budget, Limits
 from ckpt.errors import ArgumentError
 from ckpt.jax.device import Accelerator
 from ckpt.jax.internals import jax, nbytes, trace_key, typeof
+from ckpt.jax.placing import WHOLE, Placing, by_sharding, placing_of, spread
 from ckpt.jax.planned import planned_p
 from ckpt.jax.planning import plan_for
 from ckpt.jax.plans import WORK, Plan, Request
@@ -27,12 +28,14 @@ class Traced:
         constants: those arrays; tracers of an outer transformation among them, perhaps.
         out_tree: the structure of its results.
         leaves: which leaves of the call are arguments of the program.
+        places: how the arguments of the program are placed on a mesh.
     """
 
     jaxpr: Any
     constants: tuple[Any, ...]
     out_tree: Any
     leaves: tuple[int, ...]
+    places: tuple[Placing, ...]
 
 
 @dataclass(eq=False)
@@ -41,6 +44,7 @@ class Checkpointed(Generic[P, R]):
 
     function: Callable[P, R]
     request: Request
+    in_shardings: Any = None
     _traced: dict[Hashable, Traced] = field(default_factory=dict[Hashable, Traced], repr=False)
 
     def __post_init__(self) -> None:
@@ -49,7 +53,13 @@ class Checkpointed(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function; only differentiation makes a plan."""
         traced, values = self.trace(args, kwargs)
-        outs = planned_p.bind(*traced.constants, *values, jaxpr=traced.jaxpr, request=self.request)
+        outs = planned_p.bind(
+            *traced.constants,
+            *values,
+            jaxpr=traced.jaxpr,
+            request=self.request,
+            places=traced.places,
+        )
         return jax.tree.unflatten(traced.out_tree, outs)
 
     def trace(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Traced, list[Any]]:
@@ -63,7 +73,9 @@ class Checkpointed(Generic[P, R]):
         values = [leaves[i] for i in places]
         static = [(i, leaf) for i, leaf in enumerate(leaves) if i not in set(places)]
         avals = tuple(_spec(x) for x in values)
-        key = _key(tree, avals, static)
+        told = self._places(args, kwargs)
+        placings = [told[i] for i in places]
+        key = _key(tree, avals, static, placings)
         if key is not None and key in self._traced:
             return self._traced[key], values
 
@@ -82,10 +94,32 @@ class Checkpointed(Generic[P, R]):
         closed = jax.make_jaxpr(flat)(*avals)
         refuse_effects(closed.jaxpr)
         jaxpr, constants = without_constants(closed, pins=self.request.pins)
-        traced = Traced(jaxpr, constants, shown[-1], places)
+        own = (*map(placing_of, constants), *placings)
+        held = own if any(map(any, own)) else ()
+        traced = Traced(jaxpr, constants, shown[-1], places, held)
         if key is not None and not any(isinstance(c, jax.core.Tracer) for c in constants):
             self._traced[key] = traced
         return traced, values
+
+    def _places(self, args: Sequence[Any], kwargs: dict[str, Any]) -> list[Placing]:
+        """How every leaf of a call is placed: as it says itself, or as `in_shardings` does."""
+        own = [placing_of(x) if _is_array(x) else WHOLE for x in jax.tree.leaves((args, kwargs))]
+        if self.in_shardings is None:
+            return own
+        told = [by_sharding(s) for s in spread(self.in_shardings, tuple(args))]
+        told += [WHOLE for _ in jax.tree.leaves(kwargs)]
+        return [p if any(p) else q for p, q in zip(own, told, strict=True)]
+
+    def as_placed(self, args: Sequence[Any]) -> Any:
+        """The arguments, with shapes told how they are sharded."""
+        if self.in_shardings is None:
+            return args
+        leaves, tree = jax.tree.flatten(tuple(args))
+        told = spread(self.in_shardings, tuple(args))
+        for i, (x, sharding) in enumerate(zip(leaves, told, strict=True)):
+            if isinstance(x, jax.ShapeDtypeStruct) and x.sharding is None:
+                leaves[i] = x.update(sharding=sharding)
+        return jax.tree.unflatten(tree, leaves)
 
     def plan_of(self, args: Sequence[Any], kwargs: dict[str, Any], argnums: Any = 0) -> Plan:
         """The plan for the gradient by some arguments, arrays or shapes.
@@ -106,10 +140,16 @@ class Checkpointed(Generic[P, R]):
             flags[i] and jax.dtypes.issubdtype(_spec(leaves[i]).dtype, jax.numpy.inexact)
             for i in traced.leaves
         ]
-        plan = plan_for(traced.jaxpr, tuple(wanted), self.request)
-        if not traced.constants:
+        plan = plan_for(traced.jaxpr, tuple(wanted), self.request, (), traced.places)
+        untold = self.in_shardings is None and any(
+            any(placing_of(x)) and not any(by_sharding(typeof(x).sharding))
+            for x in leaves
+            if _is_array(x) and not isinstance(x, (bool, int, float, complex))
+        )
+        if not traced.constants and not untold:
             return plan
-        return replace(plan, constant_bytes=sum(nbytes(typeof(c)) for c in traced.constants))
+        constant_bytes = sum(nbytes(typeof(c)) for c in traced.constants)
+        return replace(plan, constant_bytes=constant_bytes, untold=untold)
 
 
 def checkpoint(
@@ -122,6 +162,7 @@ def checkpoint(
     limits: Limits | None = None,
     offload: bool = False,
     pins: bool = True,
+    in_shardings: Any = None,
 ) -> Checkpointed[P, R]:
     """Give a function whose gradient fits a byte budget with the least recomputation found.
 
@@ -132,7 +173,7 @@ def checkpoint(
         f: any function that JAX can differentiate, on pytrees of arrays; leaves that are no
             arrays are taken as they are. It must have no side effects.
         budget: a `ckpt.Budget`, bytes, ``"12GiB"``, or ``"0.4x"`` of the peak without
-            recomputation: for everything alive on one device while the function and its gradient
+            recomputation: for everything alive on each device while the function and its gradient
             run, arguments and gradients included. None saves everything.
         reserve: bytes of the budget for what lives elsewhere, such as optimizer state.
         device: whose costs to plan with: a name, a YAML file, or by default the one JAX runs on.
@@ -140,6 +181,9 @@ def checkpoint(
         limits: how hard to search.
         offload: allow values to wait in host memory, at the price in the device's file.
         pins: keep `jax.checkpoint`s inside `f` as they are; False lets the plan decide there too.
+        in_shardings: of the positional arguments, as for `jax.jit`: a tree of `NamedSharding`s, or
+            a prefix of one. Needed only for axes of a mesh that are `Auto`: under `jit` JAX tells
+            nobody how those divide arguments, and what is not known counts as whole.
 
     Returns:
         A function like `f`, under every transformation of JAX.
@@ -163,7 +207,7 @@ def checkpoint(
         asked, Accelerator.of(device), policy, limits or Limits(work=WORK), offload, pins
     )
     _ = request.link  # a device without one is refused now
-    return Checkpointed(f, request)
+    return Checkpointed(f, request, in_shardings)
 
 
 def _is_array(leaf: Any) -> bool:
@@ -181,10 +225,12 @@ def _spec(x: Any) -> Any:
     )
 
 
-def _key(tree: Any, avals: tuple[Any, ...], static: list[tuple[int, Any]]) -> Hashable | None:
+def _key(
+    tree: Any, avals: tuple[Any, ...], static: list[tuple[int, Any]], placings: list[Placing]
+) -> Hashable | None:
     """What a traced program depends on; None if that cannot be compared."""
     shown = tuple((a.shape, a.dtype, a.weak_type, str(a.sharding)) for a in avals)
-    key = (tree, shown, tuple(static), trace_key())
+    key = (tree, shown, tuple(static), tuple(placings), trace_key())
     try:
         hash(key)
     except TypeError:

@@ -216,8 +216,13 @@ def moved_bytes(eqn: Any) -> int:
     return read + written
 
 
-def roofline(eqns: Iterable[Any], moved_bytes: int, device: Accelerator, copies: int = 1) -> float:
-    """Seconds of equations that run as one kernel, on some copies, and move so many bytes."""
+def roofline(
+    eqns: Iterable[Any], moved_bytes: int, device: Accelerator, share: float = 1.0
+) -> float:
+    """Seconds of a share of equations that run as one kernel and move so many bytes.
+
+    The share is of one device: above 1 under an outer `vmap`, below 1 on a mesh.
+    """
     work = 0.0
     for eqn in eqns:
         dtype = str(eqn.outvars[0].aval.dtype) if eqn.outvars else "float32"
@@ -225,7 +230,7 @@ def roofline(eqns: Iterable[Any], moved_bytes: int, device: Accelerator, copies:
             operand = str(eqn.invars[0].aval.dtype) if eqn.invars else dtype
             work += matmul / device.matmul_rate(operand)
         work += other_flops(eqn) / device.vector_flops_per_second
-    return max(copies * work, moved_bytes / device.bytes_per_second) + device.launch_seconds
+    return max(share * work, moved_bytes / device.bytes_per_second) + device.launch_seconds
 
 
 def bodies(eqn: Any) -> list[tuple[Any, float]]:

@@ -99,17 +99,19 @@ def frontier(
     else:
         request = checkpoint(f, device=device, limits=limits).request
     open_ended = replace(request, budget=Budget(reserve=request.budget.reserve))
-    planned = Checkpointed(f.function if isinstance(f, Checkpointed) else f, open_ended)
+    known = f.in_shardings if isinstance(f, Checkpointed) else None
+    planned = Checkpointed(f.function if isinstance(f, Checkpointed) else f, open_ended, known)
     say("tracing")
     whole = planned.plan_of(args, kwargs, argnums)
     traced, _ = planned.trace(args, kwargs)
     wanted = whole.kernels.joint.wanted
     say("pricing JAX's policies")
-    marks = tuple(marks_of(traced.jaxpr, wanted, request.device))
+    marks = tuple(marks_of(traced.jaxpr, wanted, request.device, traced.places))
 
     def within(budget: Budget) -> Plan:
         say(f"planning within {budget.bytes or budget.fraction}")
-        return plan_for(traced.jaxpr, wanted, replace(open_ended, budget=budget))
+        asked = replace(open_ended, budget=budget)
+        return plan_for(traced.jaxpr, wanted, asked, (), traced.places)
 
     reserve = request.budget.reserve
     smallest, floor = whole.peak_bytes, 0

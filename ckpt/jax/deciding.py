@@ -41,7 +41,9 @@ def planned(kernels: Kernels, request: Request) -> Plan:
 
 def _decided(kernels: Kernels, request: Request) -> Plan:
     """What a policy decides for one order of first runs."""
-    problem = kernels.problem(request.budget, link=request.link)
+    problem = kernels.problem(
+        request.budget, link=request.link, correction_bytes=request.correction_bytes
+    )
     key = kept.name_of(problem, request)
     found = kept.read(key, problem)
     if found is not None:

@@ -5,14 +5,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ckpt.cost.device import DeviceError, HostLink
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+from ckpt.cost.device import DeviceError, HostLink, Positive, parsed
 
 _SHORT = {"float32": "f32", "float64": "f64", "bfloat16": "bf16", "float16": "f16", "int8": "i8"}
+
+
+class Interconnect(BaseModel):
+    """The way from a device to others of its mesh."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bytes_per_second: Positive
+    latency_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class Accelerator(BaseModel):
@@ -28,6 +34,7 @@ class Accelerator(BaseModel):
         capacity_bytes: its own memory in all; None when it is not known.
         launch_seconds: what a kernel costs before it does anything.
         host_link: the way to host memory, if offloading may be priced.
+        interconnect: the way to other devices; without one, what needs them runs once.
 
     >>> Accelerator.named("h100").matmul_rate("bfloat16") > 1e14
     True
@@ -43,11 +50,26 @@ class Accelerator(BaseModel):
     capacity_bytes: Annotated[int, Field(gt=0)] | None = None
     launch_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     host_link: HostLink | None = None
+    interconnect: Interconnect | None = None
+
+    @model_validator(mode="after")
+    def _rates(self) -> "Accelerator":
+        """Dtypes without a rate run at that of f32."""
+        if "f32" not in self.flops_per_second:
+            raise ValueError("flops_per_second lacks f32")
+        return self
 
     def matmul_rate(self, dtype: str) -> float:
         """Operations a second of a matrix product over operands of a dtype."""
         key = "f8" if dtype.startswith("float8") else _SHORT.get(dtype, dtype)
         return self.flops_per_second.get(key, self.flops_per_second["f32"])
+
+    def exchange_seconds(self, sent_bytes: int) -> float:
+        """Seconds for a device to send so much to others."""
+        if sent_bytes == 0 or self.interconnect is None:
+            return 0.0
+        way = self.interconnect
+        return way.latency_seconds + sent_bytes / way.bytes_per_second
 
     @staticmethod
     def named(name: str) -> "Accelerator":
@@ -64,7 +86,7 @@ class Accelerator(BaseModel):
             known = ", ".join(sorted(built_in))
             raise DeviceError(f"there is no device {name!r}; there are {known}, or a file.yaml")
         try:
-            return _parse(path.read_text(encoding="utf-8"), name)
+            return parsed(Accelerator, path.read_text(encoding="utf-8"), name)
         except OSError as error:
             raise DeviceError(f"{name}: {error.strerror}") from error
 
@@ -103,20 +125,6 @@ def _built_in() -> dict[str, Accelerator]:
     found = sorted(folder.iterdir(), key=lambda file: file.name)
     files = {f.name.removesuffix(".yaml"): f for f in found if f.name.endswith(".yaml")}
     return {
-        name: _parse(f.read_text("utf-8"), f"the built-in {f.name}") for name, f in files.items()
+        name: parsed(Accelerator, f.read_text("utf-8"), f"the built-in {f.name}")
+        for name, f in files.items()
     }
-
-
-def _parse(text: str, where: str) -> Accelerator:
-    try:
-        device = Accelerator.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise DeviceError(f"{where}: not YAML: {error}") from error
-    except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, e['loc'])) or 'device'}: {e['msg']}" for e in error.errors()
-        )
-        raise DeviceError(f"{where}: " + "; ".join(problems)) from error
-    if "f32" not in device.flops_per_second:
-        raise DeviceError(f"{where}: flops_per_second lacks f32")
-    return device

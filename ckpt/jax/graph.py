@@ -5,7 +5,7 @@ that nobody else reads. Views and broadcasts are no tasks: they are worked out a
 are read, and own no bytes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,10 +24,9 @@ from ckpt.jax.cost import (
     roofline,
 )
 from ckpt.jax.device import Accelerator
+from ckpt.jax.fusing import NEVER_AGAIN, fused, owners_of, roots_of, sunk, virtual_of
+from ckpt.jax.placing import Placing, inside
 from ckpt.jax.trace import Joint, body_of
-
-NEVER_AGAIN = frozenset({"pure_callback", "ffi_call"})
-"""Calls out of the program: they may run again without harm, but nobody knows what they cost."""
 
 COLLECTIVES = frozenset(
     [
@@ -44,9 +43,6 @@ COLLECTIVES = frozenset(
     ]
 )
 """They wait for other devices, so they run once."""
-
-BARRIER = "optimization_barrier"
-"""The same values, in places where XLA may not look through."""
 
 _READS_WHOLE = ELEMENTWISE | REDUCTIONS | VIEWS | EXPANSIONS
 
@@ -86,18 +82,19 @@ class Kernels:
         inside: lets that are no task of their own: views and fused ones.
         root: for every variable, the one that owns its bytes, possibly an argument; None for what
             is worked out from nothing.
-        problems: those that were made, by the link to host memory; all budgets share them.
+        problems: those that were made, by the link to host memory and the correction; all budgets
+            share them.
     """
 
     joint: Joint
     tasks: dict[int, Kernel]
     inside: frozenset[int]
     root: dict[int, int | None]
-    problems: dict[Link | None, Problem] = field(init=False, default_factory=dict[Any, Problem])
+    problems: dict[Any, Problem] = field(init=False, default_factory=dict[Any, Problem])
 
     def owners(self, atoms: Iterable[Any]) -> set[int]:
         """The values that own the bytes of variables, arguments left out."""
-        return _owners(self.joint, atoms, self.root)
+        return owners_of(self.joint, atoms, self.root)
 
     @property
     def results(self) -> set[int]:
@@ -146,14 +143,25 @@ class Kernels:
         return []
 
     def problem(
-        self, budget: Budget | int | str | None = None, *, link: Link | None = None
+        self,
+        budget: Budget | int | str | None = None,
+        *,
+        link: Link | None = None,
+        correction_bytes: int = 0,
     ) -> Problem:
-        """What a policy is asked: kernels, values, and everything that is there throughout."""
-        if link not in self.problems:
-            self.problems[link] = self._problem(link)
-        return self.problems[link].with_budget(budget)
+        """What a policy is asked: kernels, values, and everything that is there throughout.
 
-    def _problem(self, link: Link | None) -> Problem:
+        Args:
+            budget: on everything alive on one device.
+            link: the way to host memory, if it may be used.
+            correction_bytes: by which XLA's figure was above the estimate; counted throughout.
+        """
+        key = link, correction_bytes
+        if key not in self.problems:
+            self.problems[key] = self._problem(link, correction_bytes)
+        return self.problems[key].with_budget(budget)
+
+    def _problem(self, link: Link | None, correction_bytes: int) -> Problem:
         graph: nx.DiGraph[int] = nx.DiGraph()
         results, sizes = self.results, self.joint.sizes
         owner = {v: t for t, kernel in self.tasks.items() for v in kernel.made}
@@ -180,17 +188,17 @@ class Kernels:
                 reads.setdefault(owner[v], []).append(v)
             for maker, named in reads.items():
                 graph.add_edge(maker, task, reads=tuple(named))
-        fixed = self.joint.argument_bytes + self.result_bytes
+        fixed = max(0, self.joint.argument_bytes + self.result_bytes + correction_bytes)
         return Problem(graph, None, link, tuple(self.tasks), fixed)
 
 
 def kernels_of(joint: Joint, device: Accelerator) -> Kernels:
     """Group the equations of a program into kernels and price them."""
     sizes = joint.sizes
-    virtual = _virtual(joint)
-    root = _roots(joint, virtual)
-    order, before = _sunk(joint, virtual, root)
-    head = _fused(joint, virtual, root, order, before)
+    virtual = virtual_of(joint)
+    root = roots_of(joint, virtual)
+    order, before = sunk(joint, virtual, root)
+    head = fused(joint, virtual, root, order, before)
     members: dict[int, list[int]] = {}
     for let in order:
         members.setdefault(head.get(let, let), []).append(let)
@@ -198,41 +206,66 @@ def kernels_of(joint: Joint, device: Accelerator) -> Kernels:
     for task in order:
         if task in head:
             continue
-        inside = sorted(members[task])
-        lets = [joint.lets[i] for i in inside]
-        own = {v for let in lets for v in let.outs if v is not None}
+        grouped = sorted(members[task])
+        lets = [joint.lets[i] for i in grouped]
+        produced = {v for let in lets for v in let.outs if v is not None}
         made = tuple(v for v in joint.lets[task].outs if v is not None)
         read = [x for let in lets for x in let.ins]
-        reads = tuple(sorted(_owners(joint, read, root) - own))
+        reads = tuple(sorted(owners_of(joint, read, root) - produced))
         sources = {r for x in read if isinstance(x, int) and (r := root[x]) is not None}
-        moved = sum(sizes[v] for v in {*(sources - own), *made})
+        moved = sum(sizes[v] for v in {*(sources - produced), *made})
         eqns = [let.eqn for let in lets]
         names = {let.name for let in lets}
         copies = max((joint.copies[v] for v in made), default=1)
+        shared = [joint.shared[i] for i in grouped]
+        own = joint.shared[task]
         if inner := bodies(eqns[-1]):
-            seconds, workspace = _inside(eqns[-1], inner, device)
+            ins = [joint.placings[x] if isinstance(x, int) else () for x in joint.lets[task].ins]
+            seconds, workspace = _inside(eqns[-1], inner, inside(eqns[-1], ins), device)
             seconds, workspace = copies * seconds, copies * workspace
         else:
             if not names & _READS_WHOLE:
-                moved = copies * moved_bytes(eqns[-1])
-            seconds, workspace = roofline(eqns, moved, device, copies), 0
+                moved = copies * moved_bytes(eqns[-1]) // own.parts
+            seconds, workspace = roofline(eqns, moved, device, copies / own.parts), 0
+        sent = copies * sum(p.sent_bytes for p in shared)
+        sent += sum(sizes[v] for let in lets if let.name in COLLECTIVES for v in made)
+        seconds += device.exchange_seconds(sent)
+        workspace += copies * sum(p.gathered_bytes for p in shared)
         tasks[task] = Kernel(
-            tuple(inside),
+            tuple(grouped),
             reads,
             made,
             joint.lets[task].late,
             seconds,
             copies * sum(map(matmul_flops, eqns)),
             workspace,
-            not names & (NEVER_AGAIN | COLLECTIVES),
+            not _every_name(eqns) & (NEVER_AGAIN | COLLECTIVES)
+            and (sent == 0 or device.interconnect is not None),
         )
-    inside = frozenset(virtual | set(head))
-    return Kernels(joint, tasks, inside, root)
+    return Kernels(joint, tasks, frozenset(virtual | set(head)), root)
 
 
-def _inside(eqn: Any, inner: list[tuple[Any, float]], device: Accelerator) -> tuple[float, int]:
+def _every_name(eqns: Iterable[Any]) -> set[str]:
+    """Primitives of equations and of the programs inside them."""
+    found: set[str] = set()
+    for eqn in eqns:
+        found.add(eqn.primitive.name)
+        for body, _ in bodies(eqn):
+            found |= _every_name(body.eqns)
+    return found
+
+
+def _inside(
+    eqn: Any,
+    inner: list[tuple[Any, float]],
+    places: list[tuple[Placing, ...]],
+    device: Accelerator,
+) -> tuple[float, int]:
     """Seconds of an equation's loops and branches, and bytes beyond their operands and results."""
-    parts = [(kernels_of(body_of(body), device), times) for body, times in inner]
+    parts = [
+        (kernels_of(body_of(body, own), device), times)
+        for (body, times), own in zip(inner, places, strict=True)
+    ]
     seconds = [times * sum(k.seconds for k in part.tasks.values()) for part, times in parts]
     peaks = [
         solve(p := part.problem(), "save_all").peak_bytes - p.fixed_bytes + _exchanged(eqn, part)
@@ -258,126 +291,3 @@ def _exchanged(eqn: Any, body: Kernels) -> int:
     slices = set(joint.args[first:])
     read = {r for x in atoms if (r := body.root[x]) is not None and r in slices}
     return sum(joint.sizes[v] for v in made | read)
-
-
-def _owners(joint: Joint, atoms: Iterable[Any], root: Mapping[int, int | None]) -> set[int]:
-    """Values that own the bytes of variables; arguments are there anyway and left out."""
-    found = {r for x in atoms if isinstance(x, int) and (r := root[x]) is not None}
-    return found - joint.given
-
-
-def _virtual(joint: Joint) -> set[int]:
-    """Lets that are never stored: views, and broadcasts that only fused equations read."""
-    outs = {x for x in (*joint.results, *joint.gradients) if isinstance(x, int)}
-    stored: set[int] = set(outs)  # variables that somebody needs in memory
-    found: set[int] = set()
-    for i in reversed(range(len(joint.lets))):
-        let = joint.lets[i]
-        made = let.outs[0] if len(let.outs) == 1 else None
-        same = let.name in VIEWS or (
-            let.name in ("convert_element_type", "copy")
-            and isinstance(let.ins[0], int)
-            and joint.avals[let.ins[0]].dtype == let.eqn.outvars[0].aval.dtype
-        )
-        if same or let.name == BARRIER:
-            found.add(i)
-            pairs = zip(let.outs, let.ins, strict=False)
-            stored.update(x for v, x in pairs if v in stored and isinstance(x, int))
-        elif let.name in EXPANSIONS and made is not None and made not in stored:
-            found.add(i)
-        elif let.name not in ELEMENTWISE | REDUCTIONS:
-            stored.update(x for x in let.ins if isinstance(x, int))
-    return found
-
-
-def _roots(joint: Joint, virtual: set[int]) -> dict[int, int | None]:
-    root: dict[int, int | None] = {}
-    root.update((v, v) for v in joint.given)
-    for i, let in enumerate(joint.lets):
-        for k, v in enumerate(let.outs):
-            if v is None:
-                continue
-            if i in virtual:
-                looked_at = let.ins[k] if let.ins else None
-                root[v] = root[looked_at] if isinstance(looked_at, int) else None
-            else:
-                root[v] = v
-    return root
-
-
-def _sunk(
-    joint: Joint, virtual: set[int], root: Mapping[int, int | None]
-) -> tuple[list[int], dict[int, int]]:
-    """Run each let as late as that costs no memory: the order, and before whom a let was put.
-
-    Forward-mode coefficients stand beside the values they belong to and are read in the backward
-    half only: `cos x` beside `sin x`. Late they cost nothing; early they would be held, or made
-    twice.
-    """
-    results = _owners(joint, (*joint.results, *joint.gradients), root)
-    sizes = joint.sizes
-    first: dict[int, tuple[int, int]] = {}
-    last: dict[int, tuple[int, int]] = {}
-    moved: dict[int, int] = {}
-    places: list[tuple[tuple[int, int], int]] = []
-    count = len(joint.lets)
-    for i in reversed(range(count)):
-        if i in virtual:
-            continue
-        let = joint.lets[i]
-        place = (i, 0)
-        reads = _owners(joint, let.ins, root)
-        made = [v for v in let.outs if v is not None]
-        readers = [first[v] for v in made if v in first]
-        if readers and not results.intersection(made) and not NEVER_AGAIN & {let.name}:
-            before = min(readers)
-            longer = sum(sizes[r] for r in reads if last.get(r, place) < before)
-            if longer <= sum(sizes[v] for v in made):
-                place = (before[0], i - count)
-                moved[i] = before[0]
-        places.append((place, i))
-        for r in reads:
-            first[r] = min(first.get(r, place), place)
-            last[r] = max(last.get(r, place), place)
-    return [i for _, i in sorted(places)], moved
-
-
-def _fused(
-    joint: Joint,
-    virtual: set[int],
-    root: Mapping[int, int | None],
-    order: list[int],
-    moved: Mapping[int, int],
-) -> dict[int, int]:
-    """Elementwise lets that run inside their only reader: which reader."""
-    results = _owners(joint, (*joint.results, *joint.gradients), root)
-    readers: dict[int, set[int]] = {}
-    stretched: set[int] = set()  # variables read through a broadcast
-    for i, let in enumerate(joint.lets):
-        if i in virtual:
-            if let.name == "broadcast_in_dim" and isinstance(let.ins[0], int):
-                grown = let.eqn.outvars[0].aval.size > let.eqn.invars[0].aval.size
-                owner = root[let.ins[0]]
-                if grown and owner is not None:
-                    stretched.add(owner)
-            continue
-        for r in _owners(joint, let.ins, root):
-            readers.setdefault(r, set()).add(i)
-    position = {let: k for k, let in enumerate(order)}
-    head: dict[int, int] = {}
-    for let in reversed(order):
-        made = joint.lets[let].outs
-        if joint.lets[let].name not in ELEMENTWISE or len(made) != 1 or made[0] is None:
-            continue
-        v = made[0]
-        found = readers.get(v, set())
-        if len(found) != 1 or v in results or v in stretched:
-            continue
-        reader = next(iter(found))
-        takes = joint.lets[reader].name in ELEMENTWISE | REDUCTIONS
-        near = let in moved or all(
-            other in head for other in order[position[let] + 1 : position[reader]]
-        )
-        if takes and near and (joint.lets[let].late == joint.lets[reader].late or let in moved):
-            head[let] = head.get(reader, reader)
-    return head

@@ -17,7 +17,8 @@ from itertools import pairwise
 from typing import Any
 
 from ckpt.choice import format_bytes
-from ckpt.jax.internals import Literal, nbytes
+from ckpt.jax.internals import Literal
+from ckpt.jax.placing import WHOLE, Placing, held_bytes, inside, placed
 from ckpt.jax.trace import called, is_float
 from ckpt.jax.ways import Way, price
 
@@ -30,11 +31,15 @@ class Loop:
         number: among the scans of the program, in order.
         eqn: as traced.
         wanted: which operands of the body have tangents.
+        copies: how many examples outer `vmap`s hold of each turn.
+        places: how each operand of the body is placed on a mesh.
     """
 
     number: int
     eqn: Any
     wanted: tuple[bool, ...]
+    copies: int
+    places: tuple[Placing, ...]
 
     @property
     def closed(self) -> Any:
@@ -55,14 +60,17 @@ class Loop:
     def carry_bytes(self) -> int:
         """What goes from turn to turn."""
         first = self.eqn.params["num_consts"]
-        carried = self.body.invars[first : first + self.eqn.params["num_carry"]]
-        return sum(nbytes(v.aval) for v in carried)
+        return self._held_bytes(first, first + self.eqn.params["num_carry"])
 
     @property
     def slice_bytes(self) -> int:
         """What a turn reads of the arrays that the scan runs over."""
         first = self.eqn.params["num_consts"] + self.eqn.params["num_carry"]
-        return sum(nbytes(v.aval) for v in self.body.invars[first:])
+        return self._held_bytes(first, len(self.body.invars))
+
+    def _held_bytes(self, first: int, last: int) -> int:
+        operands = zip(self.body.invars[first:last], self.places[first:last], strict=True)
+        return self.copies * sum(held_bytes(v.aval, placing) for v, placing in operands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,28 +136,46 @@ def _told(scheme: Scheme) -> str:
     return ", ".join(each) + ", and their carry"
 
 
-def loops_of(jaxpr: Any, wanted: Sequence[bool]) -> list[Loop]:
-    """The scans of a program that a gradient goes through, those inside a `jit` too."""
+def loops_of(
+    jaxpr: Any,
+    wanted: Sequence[bool],
+    batched: Sequence[int] = (),
+    places: Sequence[Placing] = (),
+) -> list[Loop]:
+    """The scans of a program that a gradient goes through, those inside a `jit` too.
+
+    Args:
+        jaxpr: the program.
+        wanted: which arguments are differentiated.
+        batched: how many examples outer `vmap`s hold of each argument; nothing without one.
+        places: how each argument is placed on a mesh; nothing without one.
+    """
     found: list[Loop] = []
     numbers = iter(range(1 << 30))
 
-    def walk(inner: Any, moving: Sequence[bool]) -> list[bool]:
+    copies = max(batched, default=1)
+
+    def walk(inner: Any, moving: Sequence[bool], where: Sequence[Placing]) -> list[bool]:
         moves = {v for v, m in zip(inner.invars, moving, strict=True) if m}
+        placings: dict[Any, Placing] = dict(zip(inner.invars, where, strict=True))
         for eqn in inner.eqns:
+            ins = [WHOLE if isinstance(x, Literal) else placings.get(x, WHOLE) for x in eqn.invars]
+            placings.update(zip(eqn.outvars, placed(eqn, ins).outs, strict=True))
             flags = [not isinstance(x, Literal) and x in moves for x in eqn.invars]
             call = called(eqn) if eqn.primitive.name in ("jit", "pjit") else None
             if call is not None:
-                outs = walk(call.jaxpr, flags)
+                outs = walk(call.jaxpr, flags, ins)
             else:
                 outs = [any(flags) and is_float(v.aval) for v in eqn.outvars]
             if eqn.primitive.name == "scan":
                 number = next(numbers)
                 if any(flags) and eqn.params["length"] > 1:
-                    found.append(Loop(number, eqn, _body_wanted(eqn, flags)))
+                    own = inside(eqn, ins)[0]
+                    found.append(Loop(number, eqn, _body_wanted(eqn, flags), copies, own))
             moves.update(v for v, m in zip(eqn.outvars, outs, strict=True) if m)
         return [not isinstance(x, Literal) and x in moves for x in inner.outvars]
 
-    walk(jaxpr, wanted)
+    walk(jaxpr, wanted, places or (WHOLE,) * len(jaxpr.invars))
     return found
 
 

@@ -24,6 +24,7 @@ from ckpt.jax.internals import (
     register_lowering,
     typeof,
 )
+from ckpt.jax.placing import Placing
 from ckpt.jax.planning import plan_for
 from ckpt.jax.plans import Plan, Request
 from ckpt.jax.trace import is_float
@@ -35,27 +36,32 @@ tangent_p = Primitive("ckpt_tangent")
 tangent_p.multiple_results = True
 
 
-def _run(*args: Any, jaxpr: Any, request: Request) -> list[Any]:
-    del request
+def _run(*args: Any, jaxpr: Any, request: Request, places: tuple[Placing, ...]) -> list[Any]:
+    del request, places
     return jaxpr_as_fun(ClosedJaxpr(jaxpr, ()))(*args)
 
 
-def _types(*args: Any, jaxpr: Any, request: Request) -> list[Any]:
-    del args, request
+def _types(*args: Any, jaxpr: Any, request: Request, places: tuple[Placing, ...]) -> list[Any]:
+    del args, request, places
     return [v.aval for v in jaxpr.outvars]
 
 
 def _derive(
-    primals: tuple[Any, ...], tangents: tuple[Any, ...], *, jaxpr: Any, request: Request
+    primals: tuple[Any, ...],
+    tangents: tuple[Any, ...],
+    *,
+    jaxpr: Any,
+    request: Request,
+    places: tuple[Placing, ...],
 ) -> Any:
     wanted = tuple(
         type(t) is not Zero and is_float(typeof(p)) for p, t in zip(primals, tangents, strict=True)
     )
     if not any(wanted) or not any(is_float(v.aval) for v in jaxpr.outvars):
-        outs = planned_p.bind(*primals, jaxpr=jaxpr, request=request)
+        outs = planned_p.bind(*primals, jaxpr=jaxpr, request=request, places=places)
         return outs, [_no_tangent(x) for x in outs]
     batched = tuple(batch_size(p) for p in primals)
-    plan = plan_for(jaxpr, wanted, request, batched if max(batched) > 1 else ())
+    plan = plan_for(jaxpr, wanted, request, batched if max(batched) > 1 else (), places)
     outs, crossing = plan.script.run_forward(primals)
     moving = [t for t, w in zip(tangents, wanted, strict=True) if w]
     made = tangent_p.bind(*primals, *crossing, *moving, jaxpr=jaxpr, plan=plan)
@@ -67,12 +73,18 @@ def _no_tangent(x: Any) -> Any:
     return Zero(typeof(x).to_tangent_aval())
 
 
-def _batch(args: Any, axes: Any, *, jaxpr: Any, request: Request) -> Any:
+def _batch(
+    args: Any, axes: Any, *, jaxpr: Any, request: Request, places: tuple[Placing, ...]
+) -> Any:
     """Under an outer `vmap` the function is another one, on larger shapes: it gets its own plan."""
     f = jax.vmap(jaxpr_as_fun(ClosedJaxpr(jaxpr, ())), in_axes=axes, out_axes=0)
     closed = jax.make_jaxpr(f)(*map(_spec, args))
     assert not closed.consts, "the program of a planned function has no constants"
-    outs = planned_p.bind(*args, jaxpr=closed.jaxpr, request=request)
+    wider = tuple(
+        p if axis is None or not p else (*p[:axis], (), *p[axis:])
+        for axis, p in zip(axes, places, strict=False)
+    )
+    outs = planned_p.bind(*args, jaxpr=closed.jaxpr, request=request, places=wider)
     return outs, [0] * len(outs)
 
 

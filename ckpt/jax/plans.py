@@ -1,5 +1,6 @@
 """What is asked of a plan, and what a plan says."""
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -25,6 +26,7 @@ class Request:
         limits: how hard to search.
         offload: whether values may wait in host memory.
         pins: whether `jax.checkpoint` inside the function stays as it is.
+        correction_bytes: by which XLA's own figure was above an earlier estimate.
     """
 
     budget: Budget
@@ -33,6 +35,7 @@ class Request:
     limits: Limits = field(default_factory=lambda: Limits(work=WORK))
     offload: bool = False
     pins: bool = True
+    correction_bytes: int = 0
 
     @property
     def link(self) -> Link | None:
@@ -62,6 +65,7 @@ class Plan:
         whole: the step before its scans were planned inside.
         least_extra_seconds: no plan of the scans within the budget spends less again.
         constant_bytes: of the arguments, what the function closes over.
+        untold: whether how arguments are placed is known from arrays that `jit` would not show.
     """
 
     kernels: Kernels
@@ -73,6 +77,7 @@ class Plan:
     whole: Kernels | None = None
     least_extra_seconds: float = 0.0
     constant_bytes: int = 0
+    untold: bool = False
 
     def __repr__(self) -> str:
         """Short, because it stands in every jaxpr that holds a planned function."""
@@ -98,6 +103,12 @@ class Plan:
     def argument_bytes(self) -> int:
         """Of which arguments and closed-over constants, there throughout."""
         return self.kernels.joint.argument_bytes
+
+    @property
+    def devices(self) -> int:
+        """Over how many devices of a mesh values are divided: all figures are of one of them."""
+        axes = {a for placing in self.kernels.joint.placings for part in placing for a in part}
+        return math.prod(size for _, size in axes)
 
     @property
     def residual_bytes(self) -> int:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ckpt.choice import Budget, Limits
+from ckpt.jax.checking import compiled_figure
 from ckpt.jax.checkpointed import Checkpointed, checkpoint
 from ckpt.jax.device import Accelerator
 from ckpt.jax.internals import jax
 from ckpt.jax.plans import Plan
-from ckpt.jax.report import Explanation, compiled_figure
-from ckpt.jax.trace import is_float
+from ckpt.jax.report import Explanation
 
 
 def plan(
@@ -97,24 +97,5 @@ def explain(
     concrete = not any(isinstance(x, jax.ShapeDtypeStruct) for x in leaves)
     figure = None
     if concrete if compiled is None else compiled:
-        figure = compiled_figure(_step(planned, argnums), args, kwargs)
+        figure = compiled_figure(planned, args, kwargs, argnums)
     return Explanation(found, figure)
-
-
-def _step(f: Callable[..., Any], argnums: int | Sequence[int]) -> Callable[..., Any]:
-    """The function with its gradient: of a scalar, or with cotangents of ones."""
-
-    def step(*args: Any, **kwargs: Any) -> Any:
-        by = (argnums,) if isinstance(argnums, int) else tuple(argnums)
-
-        def of_chosen(*values: Any) -> Any:
-            full = list(args)
-            for i, value in zip(by, values, strict=True):
-                full[i] = value
-            outs = jax.tree.leaves(f(*full, **kwargs))
-            return [o for o in outs if is_float(o)], outs
-
-        outs, pull, whole = jax.vjp(of_chosen, *(args[i] for i in by), has_aux=True)
-        return whole, pull([jax.numpy.ones_like(o) for o in outs])
-
-    return step

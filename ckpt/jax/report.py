@@ -2,7 +2,6 @@
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ckpt.choice import Choice, Story, explain_decision, format_bytes, format_seconds
+from ckpt.jax.checking import Compiled
 from ckpt.jax.plans import Plan
 from ckpt.jax.trace import LARGE_BYTES
 
@@ -141,10 +141,11 @@ def totals(plan: Plan) -> list[str]:
         "residuals, gradients, temporaries and results": rest,
         "reserve": reserve,
     }
+    where = f" on each of {plan.devices} devices" if plan.devices > 1 else ""
     device, seconds = plan.request.device.name, format_seconds(plan.seconds)
     bound = format_seconds(plan.bound_seconds)
     lines = [
-        f"peak      {format_bytes(plan.peak_bytes)} {verdict}{fits}",
+        f"peak      {format_bytes(plan.peak_bytes)}{where} {verdict}{fits}",
         "          " + " + ".join(f"{what} {format_bytes(n)}" for what, n in parts.items()),
         f"residuals {format_bytes(plan.residual_bytes)} on the device{hosted}, {crossing} values",
         f"cost      {seconds} a step on {device}, predicted,",
@@ -153,6 +154,22 @@ def totals(plan: Plan) -> list[str]:
         f"bound     no plan within the budget takes less than {bound}:",
         f"          at most {plan.gap_percent:.2f} % to gain, in this order of first runs",
     ]
+    if correction := plan.request.correction_bytes:
+        lines.append(
+            f"corrected by {format_bytes(abs(correction))} that XLA was found to take "
+            + ("more" if correction > 0 else "less")
+            + " than estimated"
+        )
+    if plan.devices > 1:
+        lines.append(
+            "devices   what each holds of an intermediate is an estimate: compare with XLA's"
+            " figure, ckpt.jax.checked plans again by it"
+        )
+    if plan.untold:
+        lines.append(
+            "          under jit JAX does not tell how Auto axes divide arguments: give"
+            " in_shardings to ckpt.jax.checkpoint for this plan there"
+        )
     if plan.level is not None:
         told = str(plan.level).splitlines()
         lines += [f"scan {number}    {line}" for number, line in enumerate(told)]
@@ -166,31 +183,6 @@ def totals(plan: Plan) -> list[str]:
 
 def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.2f} %" if whole else "none"
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """What XLA says about the compiled step.
-
-    Attributes:
-        argument_bytes: of its arguments.
-        output_bytes: of its results.
-        temporary_bytes: of everything in between.
-        alias_bytes: of results that take over arguments.
-        platform: that it was compiled for.
-    """
-
-    argument_bytes: int
-    output_bytes: int
-    temporary_bytes: int
-    alias_bytes: int
-    platform: str
-
-    @property
-    def peak_bytes(self) -> int:
-        """Everything at once: XLA allocates temporaries as one block."""
-        whole = self.argument_bytes + self.output_bytes + self.temporary_bytes
-        return whole - self.alias_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,19 +236,3 @@ def _compared(plan: Plan, compiled: Compiled) -> list[str]:
             for label, line, n in plan.alive_at_peak()[:8]
         ]
     return lines
-
-
-def compiled_figure(step: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Compiled | None:
-    """Compile a step for arrays or shapes and read what XLA allocates; None if it will not say."""
-    from ckpt.jax.internals import jax
-
-    found = jax.jit(step).lower(*args, **kwargs).compile().memory_analysis()
-    if found is None:
-        return None
-    return Compiled(
-        found.argument_size_in_bytes,
-        found.output_size_in_bytes,
-        found.temp_size_in_bytes,
-        found.alias_size_in_bytes,
-        jax.default_backend(),
-    )

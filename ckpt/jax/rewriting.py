@@ -14,7 +14,7 @@ def rewritten(
     jaxpr: Any,
     loops: Sequence[Loop],
     level: Level,
-    planned: Callable[[Any, Budget], Callable[..., list[Any]]],
+    planned: Callable[[Loop, Budget], Callable[..., list[Any]]],
 ) -> Any:
     """The same program with its scans by a scheme, and each body differentiated in its way.
 
@@ -24,14 +24,14 @@ def rewritten(
         level: what becomes of each.
         planned: gives a body as a function that is differentiated within a budget.
     """
-    schemes = {loop.number: own for loop, own in zip(loops, level.schemes, strict=True)}
+    schemes = {loop.number: (loop, own) for loop, own in zip(loops, level.schemes, strict=True)}
     numbers = iter(range(1 << 30))
 
     def by_scheme(eqn: Any, values: list[Any]) -> list[Any] | None:
         if eqn.primitive.name != "scan":
             return None
         own = schemes.get(next(numbers))
-        return None if own is None else _run(eqn, values, own, planned)
+        return None if own is None else _run(values, *own, planned)
 
     def again(*args: Any) -> list[Any]:
         return rebuilt(jaxpr, (), args, by_scheme)
@@ -42,19 +42,19 @@ def rewritten(
 
 
 def _run(
-    eqn: Any,
     values: list[Any],
+    loop: Loop,
     scheme: Scheme,
-    planned: Callable[[Any, Budget], Callable[..., list[Any]]],
+    planned: Callable[[Loop, Budget], Callable[..., list[Any]]],
 ) -> list[Any]:
     """A scan by its scheme."""
-    params = eqn.params
+    params = loop.eqn.params
     first, count = params["num_consts"], params["num_carry"]
     consts, carry, xs = values[:first], values[first : first + count], values[first + count :]
     options = {"reverse": params["reverse"], "unroll": params["unroll"]}
 
     def turn_of(way: Way) -> Callable[[Any, Any], Any]:
-        body = planned(params["jaxpr"], way.cap)
+        body = planned(loop, way.cap)
 
         def turn(state: Any, x: Any) -> Any:
             outs = body(*consts, *state, *x)

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ckpt.choice import Fetch, Free, Store
-from ckpt.jax.graph import BARRIER, Kernels
+from ckpt.jax.fusing import BARRIER
+from ckpt.jax.graph import Kernels
 from ckpt.jax.internals import Literal as Constant
 from ckpt.jax.internals import bind, jax, optimization_barrier
 

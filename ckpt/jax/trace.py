@@ -15,6 +15,7 @@ from ckpt.jax.internals import (
     nbytes,
     source_line,
 )
+from ckpt.jax.placing import WHOLE, Placed, Placing, parts_of, placed
 
 INLINED = {
     "jit": "jaxpr",
@@ -82,8 +83,11 @@ class Joint:
         gradients: of the differentiated arguments: variables or literals.
         wanted: which arguments are differentiated.
         batched: how many examples outer `vmap`s hold of each argument; nothing without one.
-        sizes: bytes of every variable, all its copies together.
+        places: how each argument is placed on a mesh; nothing without one.
+        sizes: bytes of every variable on one device, all its copies together.
         copies: how many examples outer `vmap`s hold of every variable.
+        placings: how every variable is placed.
+        shared: for every let, what it does on the mesh.
         given: variables that are there before anything runs.
     """
 
@@ -96,9 +100,12 @@ class Joint:
     gradients: tuple[Any, ...]
     wanted: tuple[bool, ...]
     batched: tuple[int, ...] = ()
+    places: tuple[Placing, ...] = ()
     sizes: list[int] = field(init=False)
     given: frozenset[int] = field(init=False)
     copies: list[int] = field(init=False)
+    placings: list[Placing] = field(init=False)
+    shared: list[Placed] = field(init=False)
 
     def __post_init__(self) -> None:
         given = frozenset((*self.args, *self.cotangents, *(v for v, _ in self.constants)))
@@ -113,10 +120,45 @@ class Joint:
                 for v in let.outs:
                     if v is not None:
                         copies[v] = most
-        sizes = [n * nbytes(aval) for n, aval in zip(copies, self.avals, strict=True)]
+        placings, shared = self._placed()
+        sizes = [
+            -(-n * nbytes(aval) // parts_of(placing))
+            for n, aval, placing in zip(copies, self.avals, placings, strict=True)
+        ]
         object.__setattr__(self, "copies", copies)
+        object.__setattr__(self, "placings", placings)
+        object.__setattr__(self, "shared", shared)
         object.__setattr__(self, "sizes", sizes)
         object.__setattr__(self, "given", given)
+
+    def _placed(self) -> tuple[list[Placing], list[Placed]]:
+        """Follow how the arguments are placed through the program.
+
+        A cotangent is placed as its result, and a gradient as its argument, which is how an
+        optimizer reads it.
+        """
+        placings: list[Placing] = [WHOLE] * len(self.avals)
+        for v, placing in zip(self.args, self.places, strict=False):
+            placings[v] = placing
+        shared: list[Placed] = []
+        cotangents = iter(self.cotangents)
+        results = [x for x in self.results if isinstance(x, int) and is_float(self.avals[x])]
+        follow = dict(zip(results, cotangents, strict=False))
+        owners = (v for v, w in zip(self.args, self.wanted, strict=True) if w)
+        owner = {x: v for x, v in zip(self.gradients, owners, strict=False) if isinstance(x, int)}
+        for let in self.lets:
+            found = placed(let.eqn, [placings[x] if isinstance(x, int) else WHOLE for x in let.ins])
+            shared.append(found)
+            asked = let.ins[0] if let.name == "sharding_constraint" else None
+            if isinstance(asked, int) and asked not in self.given and not any(placings[asked]):
+                placings[asked] = found.outs[0]  # XLA makes it where it is wanted
+            for v, placing in zip(let.outs, found.outs, strict=True):
+                if v is None:
+                    continue
+                placings[v] = placings[owner[v]] if v in owner else placing
+                if v in follow:
+                    placings[follow[v]] = placing
+        return placings, shared
 
     @property
     def argument_bytes(self) -> int:
@@ -199,7 +241,12 @@ def rebuilt(jaxpr: Any, consts: Sequence[Any], args: Sequence[Any], instead: Ins
 
 
 def joint_of(
-    jaxpr: Any, wanted: Sequence[bool], batched: Sequence[int] = (), *, opened: bool = False
+    jaxpr: Any,
+    wanted: Sequence[bool],
+    batched: Sequence[int] = (),
+    places: Sequence[Placing] = (),
+    *,
+    opened: bool = False,
 ) -> Joint:
     """Trace forward and backward of a program without constants.
 
@@ -207,6 +254,7 @@ def joint_of(
         jaxpr: a `Jaxpr` whose constants are all arguments.
         wanted: which arguments to differentiate by.
         batched: how many examples outer `vmap`s hold of each argument.
+        places: how each argument is placed on a mesh.
         opened: look into `jax.checkpoint` too, to price what it runs again; such a program is not
             for running, because nothing keeps its second runs apart from the first.
 
@@ -261,10 +309,11 @@ def joint_of(
         gradients,
         tuple(wanted),
         tuple(batched) if any(n > 1 for n in batched) else (),
+        tuple(places) if any(map(any, places)) else (),
     )
 
 
-def body_of(jaxpr: Any) -> Joint:
+def body_of(jaxpr: Any, places: Sequence[Placing] = ()) -> Joint:
     """A program by itself, such as the body of a loop, as a flat one without a backward half."""
     flat = _Flat()
     consts = [flat.new(v.aval) for v in jaxpr.constvars]
@@ -274,12 +323,20 @@ def body_of(jaxpr: Any) -> Joint:
     flat.run(jaxpr, env, set())
     outs = tuple(x if isinstance(x, Literal) else env[x] for x in jaxpr.outvars)
     args, wanted = (*consts, *ins), (False,) * (len(consts) + len(ins))
-    return Joint(_alive(flat.lets, outs), flat.avals, args, (), (), outs, (), wanted)
+    placings = (*(WHOLE for _ in consts), *places) if places else ()
+    return Joint(
+        _alive(flat.lets, outs), flat.avals, args, (), (), outs, (), wanted, places=placings
+    )
 
 
 def specs(avals: Iterable[Any]) -> list[Any]:
-    """Shapes without arrays, for tracing."""
-    return [jax.ShapeDtypeStruct(a.shape, a.dtype, weak_type=a.weak_type) for a in avals]
+    """Shapes without arrays, for tracing; with the sharding that stands in a type, if one does."""
+    return [
+        jax.ShapeDtypeStruct(
+            a.shape, a.dtype, weak_type=a.weak_type, sharding=getattr(a, "sharding", None)
+        )
+        for a in avals
+    ]
 
 
 class _Flat:

@@ -52,27 +52,30 @@ class Priced(Protocol):
         ...
 
 
-def ways_of(plan_within: Callable[[Budget], Priced]) -> list[Way]:
+def ways_of(plan_within: Callable[[Budget], Priced], copies: int = 1) -> list[Way]:
     """Ways to differentiate a turn, from saving everything to nothing, each less than the last.
 
     Args:
         plan_within: plans the body within a cap on what crosses.
+        copies: how many examples outer `vmap`s hold of a turn; a cap is on what crosses of one.
     """
-    whole = Way(plan_within(Budget()).residual_bytes, 0.0, 0.0, Budget())
+    whole = Way(copies * plan_within(Budget()).residual_bytes, 0.0, 0.0, Budget())
     points = [whole]
     for share in CAPS:
-        cap = Budget(rest=int(share * whole.saved_bytes))
-        points.append(way_within(plan_within, cap, whole))
+        cap = Budget(rest=int(share * whole.saved_bytes) // copies)
+        points.append(way_within(plan_within, cap, whole, copies))
     falling = [points[0]]
     falling += [b for a, b in pairwise(points) if b.saved_bytes < a.saved_bytes]
     return falling
 
 
-def way_within(plan_within: Callable[[Budget], Priced], cap: Budget, whole: Way) -> Way:
+def way_within(
+    plan_within: Callable[[Budget], Priced], cap: Budget, whole: Way, copies: int = 1
+) -> Way:
     """The way to differentiate a turn within a cap, beside the one that saves everything."""
     plan, base = plan_within(cap), plan_within(whole.cap).seconds
-    extra, least = (max(0.0, t - base) for t in (plan.seconds, plan.bound_seconds))
-    return Way(plan.residual_bytes, extra, least, cap)
+    extra, least = (copies * max(0.0, t - base) for t in (plan.seconds, plan.bound_seconds))
+    return Way(copies * plan.residual_bytes, extra, least, cap)
 
 
 def hull_of(points: Sequence[Way]) -> list[Way]:

@@ -9,6 +9,7 @@ from ckpt.errors import BudgetError
 from ckpt.jax.deciding import planned
 from ckpt.jax.graph import Kernels, kernels_of
 from ckpt.jax.loops import Level, Loop, levels_of, uniform
+from ckpt.jax.placing import WHOLE, Placing
 from ckpt.jax.plans import Plan, Request
 from ckpt.jax.rewriting import rewritten
 from ckpt.jax.trace import joint_of, without_constants
@@ -17,13 +18,12 @@ from ckpt.jax.ways import Way, hull_of, least_extra, way_within, ways_of
 TRIES = 5
 """Levels that are traced and planned at most; the second is nearly always the last."""
 
-PlanFor = Callable[[Any, tuple[bool, ...], Request], Plan]
+PlanFor = Callable[[Any, tuple[bool, ...], Request, tuple[int, ...], tuple[Placing, ...]], Plan]
 """Plans a program: here, the body of a scan."""
 
 
-def planned_within_loops(  # noqa: PLR0917
+def planned_within_loops(
     jaxpr: Any,
-    wanted: tuple[bool, ...],
     kernels: Kernels,
     loops: Sequence[Loop],
     request: Request,
@@ -38,13 +38,13 @@ def planned_within_loops(  # noqa: PLR0917
     Raises:
         BudgetError: no plan fits.
     """
-    problem = kernels.problem(request.budget)
+    problem = kernels.problem(request.budget, correction_bytes=request.correction_bytes)
     cap = problem.limit.resolve(problem)
     peak = _peak(kernels, request)
     if peak <= cap:
         return planned(kernels, request)
     bodies = _Bodies(request, plan_for)
-    ways = [ways_of(bodies.within(loop)) for loop in loops]
+    ways = [ways_of(bodies.within(loop), loop.copies) for loop in loops]
     forward = bodies.forward_seconds(loops[0])
     levels = levels_of(loops, [hull_of(own) for own in ways], forward)
     room = cap - problem.fixed_bytes - kernels.busiest_between_loops()
@@ -66,7 +66,9 @@ def planned_within_loops(  # noqa: PLR0917
             break
         tried.add(str(level))
         inner = rewritten(jaxpr, loops, level, bodies.planned)
-        made = kernels_of(joint_of(inner, wanted), request.device)
+        joint = kernels.joint
+        again = joint_of(inner, joint.wanted, joint.batched, joint.places)
+        made = kernels_of(again, request.device)
         expected = _peak(made, request) - level.saved_bytes
         try:
             plan = planned(made, absolute)
@@ -84,14 +86,17 @@ def planned_within_loops(  # noqa: PLR0917
 
 def _peak(kernels: Kernels, request: Request) -> int:
     """The peak when everything is saved."""
-    problem = kernels.problem(Budget(reserve=request.budget.reserve))
+    problem = kernels.problem(
+        Budget(reserve=request.budget.reserve), correction_bytes=request.correction_bytes
+    )
     return solve(problem, "save_all").peak_bytes
 
 
 def _to_measure(loop: Loop, ways: Sequence[Way], room_bytes: int, bodies: "_Bodies") -> Level:
     """Every turn saves what the room allows for it."""
     each = max(0, room_bytes // loop.turns - loop.carry_bytes)
-    way = way_within(bodies.within(loop), Budget(rest=min(each, ways[0].saved_bytes)), ways[0])
+    cap = Budget(rest=min(each, ways[0].saved_bytes) // loop.copies)
+    way = way_within(bodies.within(loop), cap, ways[0], loop.copies)
     return uniform(loop, way)
 
 
@@ -105,7 +110,7 @@ class _Bodies:
     programs: dict[int, Any] = field(default_factory=dict[int, Any])
 
     def _request(self, cap: Budget) -> Request:
-        return self.requests.setdefault(cap, replace(self.request, budget=cap, policy="auto"))
+        return self.requests.setdefault(cap, _of_body(self.request, cap))
 
     def _program(self, closed: Any) -> Any:
         """A body with its constants among its arguments, traced once."""
@@ -117,17 +122,26 @@ class _Bodies:
         """Plans a turn of a loop within a cap on what it saves."""
         program, consts = self._program(loop.closed)
         wanted = (*(False for _ in consts), *loop.wanted)
-        return lambda cap: self.plan_for(program, wanted, self._request(cap))
+        places = (*(WHOLE for _ in consts), *loop.places)
+        return lambda cap: self.plan_for(program, wanted, self._request(cap), (), places)
 
     def forward_seconds(self, loop: Loop) -> float:
         """Of one turn."""
         tasks = self.within(loop)(Budget()).kernels.tasks.values()
-        return sum(kernel.seconds for kernel in tasks if not kernel.late)
+        return loop.copies * sum(kernel.seconds for kernel in tasks if not kernel.late)
 
-    def planned(self, closed: Any, cap: Budget) -> Callable[..., list[Any]]:
+    def planned(self, loop: Loop, cap: Budget) -> Callable[..., list[Any]]:
         """A body as a function that is differentiated within a cap."""
         from ckpt.jax.planned import planned_p
 
-        program, consts = self._program(closed)
+        program, consts = self._program(loop.closed)
+        places = (*(WHOLE for _ in consts), *loop.places)
         own = self._request(cap)
-        return lambda *args: planned_p.bind(*consts, *args, jaxpr=program, request=own)
+        return lambda *args: planned_p.bind(
+            *consts, *args, jaxpr=program, request=own, places=places
+        )
+
+
+def _of_body(request: Request, cap: Budget) -> Request:
+    """What is asked of the body of a scan: nothing of it waits in host memory by itself."""
+    return replace(request, budget=cap, policy="auto", offload=False, correction_bytes=0)

@@ -16,6 +16,7 @@ from ckpt.errors import ArgumentError, BudgetError
 from ckpt.jax.builtin import POLICIES
 from ckpt.jax.internals import jaxpr_as_fun
 from ckpt.jax.loops import Level, Scheme, Turns, loops_of
+from ckpt.jax.planning import plan_for
 from ckpt.jax.rewriting import rewritten
 from ckpt.jax.trace import DifferentiationError, EffectError
 from ckpt.jax.ways import Way
@@ -192,7 +193,7 @@ def test_schemes_of_a_scan_leave_it_what_it_is(scheme, reverse):
     jaxpr = jax.make_jaxpr(loss)(*args).jaxpr
     loops = loops_of(jaxpr, (True, True, True))
     level = Level((scheme,), 0, 0.0)
-    other = rewritten(jaxpr, loops, level, lambda closed, cap: jaxpr_as_fun(closed))
+    other = rewritten(jaxpr, loops, level, lambda loop, cap: jaxpr_as_fun(loop.closed))
     again = jaxpr_as_fun(jax.extend.core.ClosedJaxpr(other, ()))
     want = jax.value_and_grad(loss, argnums=(0, 1, 2))(*args)
     found = jax.value_and_grad(lambda *a: again(*a)[0], argnums=(0, 1, 2))(*args)
@@ -273,3 +274,31 @@ def test_an_old_jax_is_refused_with_what_to_do():
     )
     made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "JaxError: ckpt.jax needs JAX 0.10 or newer, this is 0.4.35: pip install" in made.stderr
+
+
+def test_scans_are_planned_inside_under_vmap():
+    f, (ws, _) = CASES["scanned"]
+    ws, xs = numbers(16, 16, 16) / 4, numbers(3, 64, 16)
+    free = ckpt.jax.checkpoint(f, device="h100")
+    traced, _ = free.trace((ws, xs[0]), {})
+    asked = traced.jaxpr, (True, False)
+    whole = plan_for(*asked, free.request, (1, 3))
+    assert whole.peak_bytes > 2 * plan_for(*asked, free.request).peak_bytes
+    g = ckpt.jax.checkpoint(f, budget=int(0.6 * whole.peak_bytes), device="h100")
+    plan = plan_for(*asked, g.request, (1, 3))
+    assert plan.level is not None
+    assert plan.peak_bytes <= 0.6 * whole.peak_bytes
+    want = jax.jit(jax.vmap(jax.grad(f), (None, 0)))(ws, xs)
+    found = jax.jit(jax.vmap(jax.grad(g), (None, 0)))(ws, xs)
+    assert jnp.abs(want - found).max() <= 2e-6 * jnp.abs(want).max()
+
+
+def test_scans_are_planned_inside_where_values_may_wait_in_host_memory():
+    f, (_, x) = CASES["scanned"]
+    ws = numbers(16, 16, 16) / 4
+    g = ckpt.jax.checkpoint(f, budget="0.6x", device="h100", offload=True)
+    plan = ckpt.jax.plan(g, ws, x)
+    assert plan.level is not None
+    assert plan.peak_bytes <= plan.decision.budget_bytes
+    want, found = (jax.jit(jax.grad(h))(ws, x) for h in (f, g))
+    assert jnp.abs(want - found).max() <= 2e-6 * jnp.abs(want).max()
