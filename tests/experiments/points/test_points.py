@@ -134,7 +134,7 @@ def test_the_largest_batch_fits_and_the_next_does_not():
 def test_training_has_the_same_bits_under_every_budget():
     config = {
         "kind": "train",
-        "model": {"model": "heat", "size": 8, "steps": 6},
+        "model": {"model": "heat", "size": 8, "steps": 12},
         "data": "heat",
         "training": {"steps": 5, "optimizer": {"name": "sgd", "rate": 20.0}, "loss": 1e9},
         "work": 300,
