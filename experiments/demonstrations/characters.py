@@ -140,8 +140,10 @@ def train(config: Characters) -> list[Training]:
                 done.losses.append(float(value))
                 advance(f"{done.losses[-1]:.3f} nats")
         made = step.executable_for(*args)
-        (op,) = [e.op for e in made.program.eqns if isinstance(e.op, ScanReverse)]
-        done.slots, done.again = op.slots, made.runs_of(op.advance) // made.stats.steps
+        # without a way back of its own, the loop keeps what every step leaves behind
+        done.slots = config.length
+        for op in (e.op for e in made.program.eqns if isinstance(e.op, ScanReverse)):
+            done.slots, done.again = op.slots, made.runs_of(op.advance) // made.stats.steps
         done.seconds = median(took)
         found.append(done)
         weights.append([x.tobytes() for x in optree.tree_leaves(params)])

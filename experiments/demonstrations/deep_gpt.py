@@ -106,14 +106,17 @@ def frontier(config: DeepGpt) -> tuple[list[Point], float]:
         began = perf_counter()
         made = plan_joint(traced, joint, told)
         seconds = perf_counter() - began
-        (op,) = [e.op for e in made.joint.program.eqns if isinstance(e.op, ScanReverse)]
+        # without a way back of its own, the loop keeps what every layer leaves behind
+        slots, again = config.network.layers, 0
+        for op in (e.op for e in made.joint.program.eqns if isinstance(e.op, ScanReverse)):
+            slots, again = op.slots, op.again
         plan = made.plan
         return Point(
             budget.bytes,
             plan.peak_bytes,
             plan.beyond_inputs_bytes,
-            op.slots,
-            op.again,
+            slots,
+            again,
             plan.seconds,
             seconds,
         )
