@@ -6,17 +6,17 @@ places are added one after the other: that is also more exact than one long sum.
 
 from numba import njit
 
-from ckpt.codegen.address import clear, write
+from ckpt.codegen.address import clear
 from ckpt.codegen.gathered import MOST_ROWS, gathered_product
 from ckpt.codegen.library.images import (
     Blocking,
-    Four,
     Pair,
     Placed,
     add_all,
     aligned,
     cut_out,
     pack,
+    tabulate,
     unpack,
 )
 from ckpt.ir.op import Array
@@ -84,12 +84,13 @@ def _conv_kernel(
                         high = min(rows, y_shape[2] - i)
                         tile_high = (high - 1) * stride[0] + reach[0] + 1
                         plane = tile_high * tile_wide * item
-                        strip = (some, high, wide, part * plane)
-                        paces = (stride[0] * tile_wide * item, stride[1] * item)
-                        _places(offsets, seen, strip, paces, y_step)
-                        window = (part, shape[2], shape[3], plane)
-                        apart = (dilation[0] * tile_wide * item, dilation[1] * item)
-                        _spots(bases, window, apart)
+                        strip, line = (some, high, wide), tile_wide * item
+                        paces = (part * plane, stride[0] * line, stride[1] * item)
+                        tabulate(offsets, strip, paces, 0)
+                        tabulate(seen, strip, (y_step[0], y_step[2], y_step[3]), 0)
+                        window = (part, shape[2], shape[3])
+                        apart = (plane, dilation[0] * line, dilation[1] * item)
+                        tabulate(bases, window, apart, MOST_ROWS)
                         start = (i * stride[0] - low[0], -low[1])
                         for q in range(some):
                             image = x + (n + q) * x_step[0] + (group * inner + c) * x_step[1]
@@ -107,32 +108,3 @@ def _conv_kernel(
                         add_all(item, sums, acc, n_bytes)
                 to = w + (group * outer + k) * w_step[0] + c * spots * item
                 unpack(item, panel, sums, size, count, to, (item, w_step[0]))
-
-
-@njit(error_model="numpy")
-def _places(offsets: int, seen: int, strip: Four, paces: Pair, y_step: Four) -> None:
-    """For each place of a strip, how far it is in the tile and in `y`."""
-    some, high, wide, image = strip
-    t = 0
-    for q in range(some):
-        for i in range(high):
-            for j in range(wide):
-                write(q * image + i * paces[0] + j * paces[1], offsets, t)
-                write(q * y_step[0] + i * y_step[2] + j * y_step[3], seen, t)
-                t += 1
-
-
-@njit(error_model="numpy")
-def _spots(bases: int, window: Four, apart: Pair) -> None:
-    """For each channel and spot of a window, where it is; the last one again for whole tiles."""
-    part, high, wide, plane = window
-    t, base = 0, 0
-    for c in range(part):
-        for r in range(high):
-            for s in range(wide):
-                base = c * plane + r * apart[0] + s * apart[1]
-                write(base, bases, t)
-                t += 1
-    for _ in range(MOST_ROWS):
-        write(base, bases, t)
-        t += 1

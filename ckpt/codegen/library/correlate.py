@@ -13,11 +13,11 @@ from ckpt.codegen.gathered import MOST_ROWS, gathered_product
 from ckpt.codegen.library.images import (
     Blocking,
     Four,
-    Pair,
     Placed,
     aligned,
     cut_out,
     pack,
+    tabulate,
     unpack,
 )
 
@@ -81,10 +81,10 @@ def correlate(
                     clear(acc, (count + MOST_ROWS) * panel)
                     for c in range(0, inner, block):
                         part = min(block, inner - c)
-                        strip = (some, high, wide, part * plane)
-                        paces = (down[1] * tile_wide * item, across[1] * item)
-                        _bases(bases, strip, paces)
-                        lines = (part, plane, tile_wide * item, item)
+                        line = tile_wide * item
+                        paces = (part * plane, down[1] * line, across[1] * item)
+                        tabulate(bases, (some, high, wide), paces, MOST_ROWS)
+                        lines = (part, plane, line, item)
                         _offsets(offsets, seen, lines, w_step[2], axes)
                         for q in range(some):
                             image = x + (n + q) * x_step[0] + (group * inner + c) * x_step[1]
@@ -101,22 +101,6 @@ def correlate(
                             to += (i + row) * y_step[2]
                             source = acc + (q * high + row) * wide * panel
                             unpack(item, panel, source, wide, results, to, (y_step[3], y_step[1]))
-
-
-@njit(error_model="numpy")
-def _bases(bases: int, strip: Four, paces: Pair) -> None:
-    """For each place of a strip, where it begins to look; the last one again for whole tiles."""
-    some, high, wide, image = strip
-    t, base = 0, 0
-    for q in range(some):
-        for i in range(high):
-            for j in range(wide):
-                base = q * image + i * paces[0] + j * paces[1]
-                write(base, bases, t)
-                t += 1
-    for _ in range(MOST_ROWS):
-        write(base, bases, t)
-        t += 1
 
 
 @njit(error_model="numpy")

@@ -61,6 +61,28 @@ def cut_out(
 
 
 @njit(error_model="numpy")
+def tabulate(table: int, sizes: Triple, steps: Triple, repeats: int) -> None:
+    """Write where the elements of a box are, in order; the last one again, so many times.
+
+    Args:
+        table: the address of 64-bit numbers of bytes.
+        sizes: of the box.
+        steps: bytes from one element to the next along each axis.
+        repeats: of the last.
+    """
+    t, place = 0, 0
+    for q in range(sizes[0]):
+        for i in range(sizes[1]):
+            for j in range(sizes[2]):
+                place = q * steps[0] + i * steps[1] + j * steps[2]
+                write(place, table, t)
+                t += 1
+    for _ in range(repeats):
+        write(place, table, t)
+        t += 1
+
+
+@njit(error_model="numpy")
 def pack(
     item: int, panel: int, source: int, places: int, terms: int, lanes: int, step: int, to: int
 ) -> None:
