@@ -8,18 +8,15 @@ it combines; a matrix product along its batch, its columns and its rows.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 from math import log2, prod
 
 from ckpt.codegen.blocks import parts_of
 from ckpt.codegen.kernels import BlocksKernel, GemmKernel, MapKernel, ReduceKernel
 from ckpt.codegen.record import Address, Call, Word
 from ckpt.cost.reduction import LANES
+from ckpt.ir.cuts import MOST_PARTS, cuts
 from ckpt.ir.kernel import Expression
 from ckpt.ops.elementwise import FLOPS
-
-MOST_TILES = 8
-"""Of one call; enough for the last ones to end together on a handful of threads."""
 
 LOOP_WORK = 1 << 17
 """Bytes that a tile of a loop moves at least, some flops counted as one: about ten microseconds."""
@@ -59,7 +56,7 @@ def _map(call: Call, kernel: MapKernel) -> list[Call]:
     steps = [s[axis] * t.itemsize for s, t in zip(strides, dtypes, strict=True)]
     return [
         _part(call, list(enumerate(steps)), [(n + axis, stop - start)], start)
-        for start, stop in _cuts(sizes[axis], work / LOOP_WORK, unit)
+        for start, stop in cuts(sizes[axis], work / LOOP_WORK, unit)
     ]
 
 
@@ -85,7 +82,7 @@ def _reduce(call: Call, kernel: ReduceKernel) -> list[Call]:
         steps.append((1 + i, s[axis] * t.itemsize))
     return [
         _part(call, steps, [(n + axis, stop - start)], start)
-        for start, stop in _cuts(sizes[axis], work / LOOP_WORK, unit)
+        for start, stop in cuts(sizes[axis], work / LOOP_WORK, unit)
     ]
 
 
@@ -100,7 +97,7 @@ def _gemm(call: Call, kernel: GemmKernel) -> list[Call]:
         steps = [(x, _numbers(call.words[at + x * kernel.batch :])[axis] * item) for x in range(3)]
         tiles = [
             _part(call, steps, [(11 + axis, stop - start)], start)
-            for start, stop in _cuts(sizes[axis], flops * prod(sizes) / GEMM_FLOPS)
+            for start, stop in cuts(sizes[axis], flops * prod(sizes) / GEMM_FLOPS)
         ]
     if len(tiles) > 1 or prod(sizes) > 1:
         return tiles
@@ -108,12 +105,12 @@ def _gemm(call: Call, kernel: GemmKernel) -> list[Call]:
         of_b = item * (ldb if transposed_b else 1)
         return [
             _part(call, [(0, item), (2, of_b)], [(4, stop - start)], start)
-            for start, stop in _cuts(n, min(_of_one_product(flops), n / _WIDE), 16)
+            for start, stop in cuts(n, min(_of_one_product(flops), n / _WIDE), 16)
         ]
     of_a = item * (1 if transposed_a else lda)
     return [
         _part(call, [(0, item * ldc), (1, of_a)], [(3, stop - start)], start)
-        for start, stop in _cuts(m, min(_of_one_product(flops), m / _WIDE), 16)
+        for start, stop in cuts(m, min(_of_one_product(flops), m / _WIDE), 16)
     ]
 
 
@@ -139,17 +136,9 @@ def _flops(code: str | Expression) -> float:
 def _axis(sizes: Sequence[int]) -> int:
     """The axis to cut: the outermost that gives enough parts, or else the longest."""
     for axis, size in enumerate(sizes):
-        if size >= MOST_TILES:
+        if size >= MOST_PARTS:
             return axis
     return max(range(len(sizes)), key=sizes.__getitem__)
-
-
-def _cuts(size: int, parts: float, unit: int = 1) -> list[tuple[int, int]]:
-    """`range(size)` in about so many parts, at most `MOST_TILES`, that begin at multiples."""
-    units = -(-size // unit)
-    count = max(1, min(MOST_TILES, int(parts), units))
-    bounds = [min(size, unit * (units * i // count)) for i in range(count + 1)]
-    return [(a, b) for a, b in pairwise(bounds) if a < b or count == 1]
 
 
 def _part(

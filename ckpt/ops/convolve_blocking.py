@@ -4,9 +4,10 @@ Everything follows from shapes alone, since the order of sums depends on it.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import product
 from math import prod
 
+from ckpt.ir.cuts import MOST_PARTS, cuts
 from ckpt.ir.kernel import Piece
 from ckpt.ir.types import DType
 
@@ -23,7 +24,6 @@ TERMS = 288
 WEIGHTS = 576
 """Channels times spots whose weights are summed at a time, at most."""
 
-_MOST_PARTS = 8
 _PART_FLOPS = 10_000_000
 """A part has at least so many: some hundred microseconds."""
 
@@ -160,7 +160,7 @@ def most_parts(flops: float, array_bytes: int, scratch_bytes: int) -> int:
         scratch_bytes: of each part.
     """
     room = max(2, int(array_bytes * _SCRATCH / scratch_bytes))
-    return max(1, min(_MOST_PARTS, int(flops / _PART_FLOPS), room))
+    return max(1, min(MOST_PARTS, int(flops / _PART_FLOPS), room))
 
 
 def shares(most: int, x: Shape, w: Shape, groups: int, units: tuple[int, int, int]) -> list[Share]:
@@ -180,14 +180,15 @@ def shares(most: int, x: Shape, w: Shape, groups: int, units: tuple[int, int, in
     whole = Share((0, x[0]), (0, x[1]), (0, w[0]), (0, w[1]), groups)
     lengths = (x[0], w[1], w[0]) if groups == 1 else (x[0], groups, 1)
     units = units if groups == 1 else (units[0], 1, 0)
-    counts = [max(1, -(-n // unit)) if unit else 1 for n, unit in zip(lengths, units, strict=True)]
+    together = [unit or max(n, 1) for n, unit in zip(lengths, units, strict=True)]
+    counts = [max(1, -(-n // unit)) for n, unit in zip(lengths, together, strict=True)]
     ways = [
         way
         for way in product(*(range(min(most, count), 0, -1) for count in counts))
         if prod(way) <= most
     ]
     best = max(ways, key=prod)
-    spans = [_cuts(n, count, unit) for n, count, unit in zip(lengths, best, units, strict=True)]
+    spans = [cuts(*of) for of in zip(lengths, best, together, strict=True)]
     found: list[Share] = []
     for n, c, k in product(*spans):
         if groups == 1:
@@ -196,10 +197,3 @@ def shares(most: int, x: Shape, w: Shape, groups: int, units: tuple[int, int, in
             inputs, results = (c[0] * w[1], c[1] * w[1]), (c[0] * outer, c[1] * outer)
             found.append(Share(n, inputs, results, (0, w[1]), c[1] - c[0]))
     return found if len(found) > 1 else [whole]
-
-
-def _cuts(size: int, count: int, unit: int) -> list[Span]:
-    """`range(size)` in so many parts that begin at multiples of a unit."""
-    units = -(-size // (unit or 1))
-    bounds = [min(size, (unit or 1) * (units * i // count)) for i in range(count + 1)]
-    return list(pairwise(bounds))

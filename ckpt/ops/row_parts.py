@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
+from ckpt.ir.cuts import cuts
 from ckpt.ir.kernel import Library, Part
 from ckpt.ir.types import Type
 
-_MOST_PARTS = 8
 _PART_BYTES = 1 << 17
 """A part reads and writes at least so many."""
 
@@ -26,13 +25,8 @@ def row_parts(kernel: Library, ins: Sequence[Type], outs: Sequence[Type]) -> Lib
     [((0, 0, 2),), ((0, 2, 4),)]
     """
     arrays = (*ins, *outs)
-    rows = outs[0].shape[0]
-    count = min(_MOST_PARTS, rows, sum(t.nbytes for t in arrays) // _PART_BYTES)
-    if count < 2:
+    found = cuts(outs[0].shape[0], sum(t.nbytes for t in arrays) / _PART_BYTES)
+    if len(found) < 2:
         return kernel
-    bounds = [rows * i // count for i in range(count + 1)]
-    parts = tuple(
-        Part((((0, first, last),),) * len(arrays), kernel.params)
-        for first, last in pairwise(bounds)
-    )
-    return replace(kernel, scratch_bytes=kernel.scratch_bytes * count, parts=parts)
+    parts = tuple(Part((((0, *rows),),) * len(arrays), kernel.params) for rows in found)
+    return replace(kernel, scratch_bytes=kernel.scratch_bytes * len(parts), parts=parts)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 import ckpt
 from ckpt.codegen.audit import audit
 from ckpt.codegen.calls import Address, calls_of
-from ckpt.codegen.tiles import MOST_TILES, tiles_of
+from ckpt.codegen.tiles import tiles_of
 from ckpt.errors import ArgumentError
+from ckpt.ir.cuts import MOST_PARTS
 from ckpt.ir.layout import Layout
 from ckpt.ir.op import make
 from ckpt.ir.program import Eqn, Var
@@ -87,7 +88,7 @@ def test_tiles_of_a_product_cover_its_result_once(m, n, k):
     if call.kernel.__class__.__name__ != "GemmKernel":
         return
     tiles = tiles_of(call)
-    assert len(tiles) <= MOST_TILES
+    assert len(tiles) <= MOST_PARTS
     seen = np.zeros((m, n), np.int8)
     for tile in tiles:
         out, a, b, rows, columns, terms, *_ = tile.words
