@@ -18,8 +18,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, get_args
 
 import torch
-from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import ckpt.torch
 from ckpt.choice import Budget, Decision, Problem, solve
@@ -32,41 +30,14 @@ from ckpt.torch.copies import runs_of
 from ckpt.torch.forecast import joint_of, traced
 from ckpt.torch.graph import graph_of
 from ckpt.torch.partition import Wishes, events_of, planned, prepared
-from ckpt.torch.price import Prices, tensors
+from ckpt.torch.price import Prices
 from ckpt.torch.priced import priced
 from ckpt.torch.split import split
 from ckpt.torch.tape import Tape
 from experiments.models.torch_nets import GPT, NAMES, ResNet, UNet, example
-from experiments.torch_step import step
+from experiments.torch_step import eager_step, step
 
 BUDGETS = tuple(f"{k / 100:.2f}x" for k in (100, 97, 94, 91, 88, 85, 82, 79, 76, 73))
-
-
-class Alive(TorchDispatchMode):
-    """Counts the bytes of storages that operations made and that still live, not the host's."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.made: dict[int, tuple[Any, int]] = {}
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation and note the storages that it makes."""
-        del types
-        before = {t.untyped_storage()._cdata for t in tensors((args, kwargs or {}))}  # noqa: SLF001
-        result = func(*args, **(kwargs or {}))
-        if func is torch.ops.ckpt.to_host.default:
-            return result
-        for tensor in tensors(result):
-            storage = tensor.untyped_storage()
-            if storage._cdata not in before:  # noqa: SLF001
-                self.made[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())  # noqa: SLF001
-        return result
-
-    def bytes(self, besides: Sequence[torch.Tensor]) -> int:
-        """Bytes of what still lives, besides some tensors."""
-        skip = {t.untyped_storage()._cdata for t in besides}  # noqa: SLF001
-        alive = ((k, n) for k, (ref, n) in self.made.items() if not ref.expired())
-        return sum(n for k, n in alive if k not in skip)
 
 
 def saved_bytes() -> None:
@@ -99,15 +70,7 @@ def _compiled(model: Any, inputs: Any, state: Any, budget: str) -> tuple[Any, in
 
 def _eager(model: Any, inputs: Any, state: Any, budget: str) -> tuple[Any, int, Any]:
     call = ckpt.torch.checkpoint(model, budget=budget)
-    model.load_state_dict(state)
-    model.zero_grad()
-    torch.manual_seed(7)
-    with Alive() as alive:
-        loss = call(*inputs)
-    measured = alive.bytes([loss])
-    loss.backward()
-    gradients = [p.grad for p in model.parameters()]
-    return [loss.detach(), *gradients, *model.buffers()], measured, call.plan
+    return *eager_step(call, model, inputs, state), call.plan
 
 
 def _large(name: str) -> tuple[Any, tuple[Any, ...]]:

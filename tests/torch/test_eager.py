@@ -6,8 +6,7 @@ import torch
 import ckpt.torch
 from ckpt.errors import BudgetError, PlanError, TraceError
 from experiments.models.torch_nets import NAMES, example
-from experiments.torch_benchmark import Alive
-from experiments.torch_step import step
+from experiments.torch_step import eager_step, step
 
 BUDGETS = {"lstm": "0.9x"}
 """Where the forward half alone needs more than usual."""
@@ -20,15 +19,7 @@ def test_the_same_bits_and_the_planned_bytes_under_every_budget(name):
     expected, _ = step(model, model, inputs, state)
     for budget in (None, BUDGETS.get(name, "0.75x")):
         call = ckpt.torch.checkpoint(model, budget=budget)
-        model.load_state_dict(state)
-        model.zero_grad()
-        torch.manual_seed(7)
-        with Alive() as alive:
-            loss = call(*inputs)
-        held_bytes = alive.bytes([loss])
-        loss.backward()
-        gradients = [p.grad for p in model.parameters()]
-        found = [loss.detach(), *gradients, *model.buffers()]
+        found, held_bytes = eager_step(call, model, inputs, state)
         assert all(map(torch.equal, found, expected))
         assert abs(held_bytes - call.plan.saved_bytes) <= 8 << 10
         if budget is not None:

@@ -8,8 +8,7 @@ from ckpt.choice import Fetch, Free, Store
 from ckpt.cost.device import Device, HostLink
 from ckpt.errors import CkptError
 from experiments.models.torch_nets import example
-from experiments.torch_benchmark import Alive
-from experiments.torch_step import step
+from experiments.torch_step import eager_step, step
 
 NEAR = Device.built_in().model_copy(
     update={"host_link": HostLink(bytes_per_second=1e11, duplex=True), "bytes_per_second": 1e9}
@@ -21,18 +20,6 @@ ROUTES = {
     "compile": lambda model, **told: ckpt.torch.compile(model, backend="aot_eager", **told),
     "eager": ckpt.torch.checkpoint,
 }
-
-
-def eager_step(call, model, inputs, state):
-    """Loss, gradients and buffers of a step, and the bytes on the device between the halves."""
-    model.load_state_dict(state)
-    model.zero_grad()
-    torch.manual_seed(7)
-    with Alive() as alive:
-        loss = call(*inputs)
-    held_bytes = alive.bytes([loss])
-    loss.backward()
-    return [loss.detach(), *(p.grad for p in model.parameters()), *model.buffers()], held_bytes
 
 
 @pytest.mark.parametrize("route", ROUTES)
