@@ -147,7 +147,7 @@ def test_an_interruption_while_writing_leaves_nothing(tmp_path, monkeypatch, fun
 def test_random_data_have_no_accuracy(tmp_path):
     text = JOB.replace("data: digits", "data: random").replace(
         "{model: mlp, hidden: [16, 16, 16], activation: relu, batch: 256}",
-        "{model: heat, size: 8, steps: 4}",
+        "{model: heat, size: 8, steps: 12}",
     )
     assert run_job(written(tmp_path, text), tmp_path / "out", quiet()) == 0
     result = Result.model_validate_json((tmp_path / "out/result.json").read_text())
