@@ -4,8 +4,9 @@
 
 Windows of an image are such a matrix: its rows are places, its columns are what a window sees, and
 it is never written down. Rows of `a` are panels of 64, 128 or 256 bytes. Some rows of `acc` at a
-time stay in vector registers while all terms pass; how many depends on the processor, but every
-element is a chain of fused multiplications and additions in the order of the terms, so its bits do
+time stay in vector registers while some hundred terms pass, and are then added: sums of such parts
+err less than one long chain. How many rows depends on the processor, but every element is made of
+the same chains of fused multiplications and additions in the order of the terms, so its bits do
 not.
 
 The register-tiled inner loop follows K. Goto and R. A. van de Geijn, "Anatomy of High-Performance
@@ -83,7 +84,7 @@ def _inner_loop(item: int, panel_bytes: int) -> Any:
         spots = [
             (i, i * panel_bytes + v * vector_bytes, v) for i in range(rows) for v in range(vectors)
         ]
-        begun = [load(builder, acc, by, vector) for _, by, _ in spots]
+        begun = [ir.Constant(vector, None)] * len(spots)  # zeros
         before = builder.block
         loop, after = builder.append_basic_block(), builder.append_basic_block()
         builder.cbranch(builder.icmp_signed(">", count, ir.Constant(_WORD, 0)), loop, after)
@@ -120,7 +121,8 @@ def _inner_loop(item: int, panel_bytes: int) -> Any:
             total.add_incoming(first, before)
             total.add_incoming(then, end)
         for total, (_, by, _) in zip(totals, spots, strict=True):
-            builder.store(total, at(builder, acc, by, vector)).align = item
+            added_up = builder.fadd(load(builder, acc, by, vector), total)
+            builder.store(added_up, at(builder, acc, by, vector)).align = item
         return context.get_dummy_value()
 
     def rule(_typing: Any, acc: Any, a: Any, x: Any, bases: Any, offsets: Any, count: Any) -> Any:

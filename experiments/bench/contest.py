@@ -24,8 +24,7 @@ class Score:
         seconds: of a call on the clock, the median.
         cpu_seconds: of the processor, all threads together, the median: where others want the
             cores too, those of single threads still say who needs less.
-        error: of its gradients against the first contestant's: the largest difference, as a
-            fraction of the largest element of its array.
+        error: of its gradients against the first contestant's, as `disagreement` says.
     """
 
     seconds: float
@@ -68,10 +67,14 @@ def contest(contestants: Mapping[str, Contestant], repeat: int) -> dict[str, Sco
 
 
 def disagreement(left: list[Array], right: list[Array]) -> float:
-    """The largest difference, as a fraction of the largest element of its array."""
+    """The norm of the difference as a fraction of the array's, of the array where it is largest.
+
+    Where two round an activation to either side of a kink, a few elements differ by much, and
+    nobody is wrong.
+    """
     assert [a.shape for a in left] == [a.shape for a in right]
     worst = 0.0
     for a, b in zip(left, right, strict=True):
-        scale = float(np.max(np.abs(b))) or 1.0
-        worst = max(worst, float(np.max(np.abs(a.astype(np.float64) - b))) / scale)
+        scale = float(np.linalg.norm(b.astype(np.float64))) or 1.0
+        worst = max(worst, float(np.linalg.norm(a.astype(np.float64) - b)) / scale)
     return worst

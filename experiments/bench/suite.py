@@ -15,7 +15,7 @@ class Workload:
     Attributes:
         config: the model and its sizes.
         budget: of our step, as `ckpt.value_and_grad` takes it; None saves everything.
-        tolerance: gradients differ by no more than this fraction of the largest of their array.
+        tolerance: gradients differ by no more than this fraction (see `contest.disagreement`).
     """
 
     config: ModelConfig
