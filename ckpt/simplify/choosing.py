@@ -1,6 +1,7 @@
 """Which values are inlined into which loops: the decisions of `fuse`, which states the rule."""
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -145,9 +146,26 @@ class Choosing:
 
         visit(home, Way.straight(len(home.shape)))
         ran = tuple((step, way) for (_, way), step in steps.items() if not step.reduce)
-        # what is read again a little further on, rolled, is still in the cache
-        traffic = sum(x.type.nbytes for x, _ in {(r.value, r.way.axes) for r in leaves})
-        return Loop(tuple(leaves), ran, flops, traffic)
+        return Loop(tuple(leaves), ran, flops, _traffic(leaves))
+
+    def _with_inside(self, home: Step, loop: Loop, out: Var, inner: Loop) -> Loop:
+        """A loop in which a value is made where it was read, always; its steps in any order.
+
+        What `_loop` finds by walking through all steps; for long chains, that takes too long.
+        """
+        leaves = dict.fromkeys(read for read in loop.leaves if read.value is not out)
+        steps = {(step.let, way): step for step, way in loop.steps}
+        last, flops = len(home.shape) - 1, loop.flops
+        rows = home.size // home.shape[last] if home.shape else 1
+        for outer in (read.way for read in loop.leaves if read.value is out):
+            leaves.update(dict.fromkeys(read.along(outer) for read in inner.leaves))
+            for step, own in inner.steps:
+                way = own.within(outer, step.out.type)
+                if (step.let, way) not in steps:
+                    steps[step.let, way] = step
+                    flops += step.flops * (home.size if last in way.axes else rows)
+        ran = tuple((step, way) for (_, way), step in steps.items())
+        return Loop(tuple(leaves), ran, flops, _traffic(leaves))
 
     def runs_inside(self, value: Atom, reader: int) -> Step | None:
         """The step that makes a value, if the reader runs it; None if the value is read."""
@@ -248,6 +266,7 @@ class Choosing:
                 if self._consider(step):
                     around |= self._around(let)
             waiting = around
+        self._loops.clear()  # in `_with_inside`, steps are in no order
 
     def _around(self, let: int) -> set[int]:
         """Steps whose surroundings a decision changed: the loops it is in, and what they read."""
@@ -303,7 +322,12 @@ class Choosing:
             return False
         old = {home: self.loop(home) for home in homes}
         self._inline(step, readers, whole=whole)
-        new = {home: self.loop(home) for home in homes}
+        others = (r for r in self.readers[out] if r not in self.inlined[let])
+        if any(homes & self.homes(reader) for reader in others):
+            new = {home: self.loop(home) for home in homes}
+        else:
+            new = {h: self._with_inside(self.steps[h], old[h], out, before) for h in homes}
+            self._loops.update(new)
         price = sum(new[h].traffic - old[h].traffic for h in homes)
         flops = sum(new[h].flops - old[h].flops for h in homes)
         if whole:
@@ -398,3 +422,8 @@ class Choosing:
             self._alive.hold(first, to, -nbytes)
         self._last.update(before)
         return False
+
+
+def _traffic(leaves: Iterable[Read]) -> int:
+    """Bytes read; what is read again a little further on, rolled, is still in the cache."""
+    return sum(value.type.nbytes for value, _ in {(r.value, r.way.axes) for r in leaves})

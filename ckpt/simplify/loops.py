@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from ckpt.cost.reduction import walk_along
 from ckpt.ir.kernel import Axes, Reduce
@@ -16,8 +17,7 @@ EXPENSIVE_FLOPS = 10.0
 """A step of at least so many flops per element (exp, tanh, log, ...) never runs twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
+class Read(NamedTuple):
     """An operand of a step, and how the loop walks through it."""
 
     value: Atom

@@ -1,6 +1,8 @@
 """Seeing through views: which value stands behind a variable, and how its axes are walked."""
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from ckpt.ir.kernel import Axes
 from ckpt.ir.program import Eqn, Program, Var
@@ -9,8 +11,7 @@ from ckpt.ir.types import Type
 from ckpt.ops.roll import Roll
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """How a loop walks through an array: index `i` reads `i[axes[0]] - by[0], ...`, around.
 
     Attributes:
@@ -28,11 +29,16 @@ class Way:
 
     def within(self, outer: "Way", t: Type) -> "Way":
         """The way through an array of this type when the loop itself is walked by another."""
-        by = (
-            (k + outer.by[a]) % n if a >= 0 and outer.axes[a] >= 0 else 0
-            for a, k, n in zip(self.axes, self.by, t.shape, strict=True)
-        )
-        return Way(tuple(outer.axes[a] if a >= 0 else -1 for a in self.axes), tuple(by))
+        return _within(self, outer, t.shape)
+
+
+@lru_cache(1 << 12)
+def _within(way: Way, outer: Way, shape: Axes) -> Way:
+    by = (
+        (k + outer.by[a]) % n if a >= 0 and outer.axes[a] >= 0 else 0
+        for a, k, n in zip(way.axes, way.by, shape, strict=True)
+    )
+    return Way(tuple(outer.axes[a] if a >= 0 else -1 for a in way.axes), tuple(by))
 
 
 @dataclass(frozen=True, slots=True)
