@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from ckpt.jax.checkpointed import checkpoint
     from ckpt.jax.curve import frontier
     from ckpt.jax.device import Accelerator
+    from ckpt.jax.exporting import as_policy
     from ckpt.jax.fitting import fit
     from ckpt.jax.questions import explain, plan
 
 _HOME = {
     "Accelerator": "ckpt.jax.device",
+    "as_policy": "ckpt.jax.exporting",
     "calibrate": "ckpt.jax.calibration",
     "checked": "ckpt.jax.checking",
     "checkpoint": "ckpt.jax.checkpointed",
@@ -41,6 +43,7 @@ _HOME = {
 
 __all__ = [
     "Accelerator",
+    "as_policy",
     "calibrate",
     "checked",
     "checkpoint",

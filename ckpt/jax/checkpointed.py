@@ -189,6 +189,7 @@ def checkpoint(
         A function like `f`, under every transformation of JAX.
 
     Raises:
+        ArgumentError: `f` is no function.
         BudgetError: when it is differentiated, if no plan fits.
         EffectError: when it is called, if `f` has side effects.
 
@@ -200,6 +201,8 @@ def checkpoint(
     """
     if isinstance(f, Checkpointed):
         f = f.function
+    if not callable(f):
+        raise ArgumentError(f"a function is checkpointed, not a {type(f).__name__}")
     asked = Budget.of(budget)
     if reserve:
         asked = replace(asked, reserve=reserve)  # pyright: ignore[reportArgumentType]

@@ -287,7 +287,10 @@ def joint_of(
         return outs, rest, pull(cotangents)
 
     tangent = [v.aval for v, is_ in zip(jaxpr.outvars, floats, strict=True) if is_]
-    closed = jax.make_jaxpr(step)(specs(avals), specs(tangent))
+    try:
+        closed = jax.make_jaxpr(step)(specs(avals), specs(tangent))
+    except ValueError as error:
+        raise _not_reversible(jaxpr, error) from error
     traced, _ = dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars), True)
     flat = _Flat(opened=opened)
     consts = [flat.new(v.aval) for v in traced.constvars]
@@ -310,6 +313,18 @@ def joint_of(
         tuple(wanted),
         tuple(batched) if any(n > 1 for n in batched) else (),
         tuple(places) if any(map(any, places)) else (),
+    )
+
+
+def _not_reversible(jaxpr: Any, error: ValueError) -> Exception:
+    """What to say when JAX has no reverse mode for a program: a loop of unknown length, mostly."""
+    loops = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "while"]
+    if not loops or "everse-mode" not in str(error):
+        return error
+    return DifferentiationError(
+        f"the loop at {source_line(loops[0]) or 'an unknown line'} has no reverse mode in JAX, "
+        "because it does not know how often it turns: use jax.lax.scan, or jax.lax.fori_loop with "
+        "bounds that are numbers. (ckpt.while_loop in NumPy code has one.)"
     )
 
 

@@ -22,7 +22,7 @@ import traceback
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,16 @@ _SMALLEST_HEADROOM = 64 << 20
 
 
 def fork_server() -> ForkServerContext:
-    """Where processes come from; the server starts with the first of them."""
+    """Where processes come from; the server starts with the first of them, or with `warm_up`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["experiments.sweep.preload"])
     return context
+
+
+def warm_up() -> None:
+    """Start the server now: it imports what points need while this process goes on."""
+    fork_server()
+    forkserver.ensure_running()
 
 
 class StartError(RuntimeError):

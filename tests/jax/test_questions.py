@@ -97,6 +97,19 @@ def test_nothing_to_differentiate():
         ckpt.jax.plan(deep, *shapes(), argnums=3, device="h100")
 
 
+def test_a_loop_of_unknown_length_has_no_reverse_mode():
+    def grown(w):
+        return jax.lax.while_loop(lambda x: x.sum() < 10, lambda x: 2 * x, w).sum()
+
+    with pytest.raises(DifferentiationError, match=r"test_questions.py:\d+ has no reverse mode"):
+        ckpt.jax.plan(grown, W, device="h100")
+
+
+def test_only_functions_are_checkpointed():
+    with pytest.raises(ArgumentError, match="not a int"):
+        ckpt.jax.checkpoint(3)
+
+
 def test_large_constants_are_counted_and_said():
     big = jnp.ones((1024, 512))
     plan = ckpt.jax.plan(lambda x: jnp.sin(x @ big).sum(), numbers(4, 1024), device="h100")
