@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from os import environ
 from typing import Any
 
@@ -29,9 +30,12 @@ from ckpt.jax.builtin import POLICIES, Mark, priced
 from ckpt.jax.deciding import planned
 from ckpt.jax.loops import loops_of
 from ckpt.jax.plans import Plan
+from experiments.models import jax_lstm, jax_resnet, jax_unet
 from experiments.models.jax_gpt2 import GPT2, GPT3, Shape, arrays, loss_of, parameters, tokens
 
 MIB, GIB = 2**20, 2**30
+
+_Case = tuple[Callable[..., Any], tuple[Any, ...]]
 
 PRODUCTS = ckpt.jax.Accelerator(
     name="products only",
@@ -178,17 +182,44 @@ def _planned(f: Any, args: tuple[Any, ...], jaxpr: Any, whole: Plan) -> tuple[Pl
     return plan, time.perf_counter() - began
 
 
-def gradients(count: int) -> None:
+def _gpt(dtype: str, *, scan: bool) -> _Case:
+    shape = Shape(2, 32, 2, 64, 32, 8, dtype)
+    return loss_of(shape, scan=scan), (parameters(shape, scan=scan), tokens(shape))
+
+
+def _resnet(dtype: str) -> _Case:
+    images = jax.ShapeDtypeStruct((4, 32, 32, 3), dtype)
+    labels = jax.ShapeDtypeStruct((4,), "int32")
+    return jax_resnet.loss, (jax_resnet.parameters(dtype, ((8, 1), (16, 1))), images, labels)
+
+
+def _unet(dtype: str) -> _Case:
+    images = jax.ShapeDtypeStruct((2, 16, 16, 3), dtype)
+    return jax_unet.loss, (jax_unet.parameters(dtype, (8, 16)), images, images)
+
+
+def _lstm(dtype: str) -> _Case:
+    xs = jax.ShapeDtypeStruct((33, 4, 16), dtype)
+    return jax_lstm.loss, (jax_lstm.parameters(16, dtype), xs)
+
+
+_SMALL: dict[str, Callable[[str], _Case]] = {
+    "gpt": partial(_gpt, scan=False),
+    "gpt-scan": partial(_gpt, scan=True),
+    "resnet": _resnet,
+    "unet": _unet,
+    "lstm": _lstm,
+}
+"""Small models by name: a loss and the shapes of its arguments, of an element type."""
+
+
+def gradients(count: int, models: Iterable[str]) -> None:
     """Table 4: the same gradients under every plan."""
     head("model", "dtype", "plans", "bit-equal", "largest relative difference")
-    for name, scan in (("GPT", False), ("GPT in a scan", True)):
+    for name in models:
         for dtype in ("float32", "float64"):
-            shape = Shape(2, 32, 2, 64, 32, 8, dtype)
-            args = (
-                arrays(parameters(shape, scan=scan), vocabulary=64),
-                arrays(tokens(shape), vocabulary=64),
-            )
-            plain = loss_of(shape, scan=scan)
+            plain, shapes = _SMALL[name](dtype)
+            args = arrays(shapes, vocabulary=64)
             want = jax.jit(jax.grad(plain))(*args)
             whole = ckpt.jax.plan(plain, *args, device="h100").peak_bytes
             try:
@@ -219,6 +250,7 @@ def main() -> None:
     parser.add_argument("--device", default="h100")
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--plans", type=int, default=100)
+    parser.add_argument("--models", default=",".join(_SMALL), help="of table 4")
     given = parser.parse_args()
     shape = replace(GPT2, layers=given.layers)
     with tempfile.TemporaryDirectory() as folder:
@@ -236,7 +268,7 @@ def main() -> None:
                     timings(given.device)
                 case "4":
                     jax.config.update("jax_enable_x64", val=True)
-                    gradients(given.plans)
+                    gradients(given.plans, given.models.split(","))
                     jax.config.update("jax_enable_x64", val=False)
                 case other:
                     parser.error(f"there is no table {other}")

@@ -32,7 +32,9 @@ def bottleneck(x: jax.Array, p: dict[str, Any], stride: int) -> jax.Array:
     return jax.nn.relu(y + short)
 
 
-def parameters(dtype: str = "float32") -> dict[str, Any]:
+def parameters(
+    dtype: str = "float32", stages: tuple[tuple[int, int], ...] = STAGES
+) -> dict[str, Any]:
     """All parameters, as shapes."""
 
     def array(*shape: int) -> jax.ShapeDtypeStruct:
@@ -42,8 +44,8 @@ def parameters(dtype: str = "float32") -> dict[str, Any]:
         return {"g": array(n), "b": array(n)}
 
     blocks: list[dict[str, Any]] = []
-    width = 64
-    for n, count in STAGES:
+    first = width = stages[0][0]
+    for n, count in stages:
         for i in range(count):
             p = {
                 "k1": array(1, 1, width, n), "n1": norm(n), "k2": array(3, 3, n, n), "n2": norm(n),
@@ -53,7 +55,7 @@ def parameters(dtype: str = "float32") -> dict[str, Any]:
                 p |= {"k0": array(1, 1, width, 4 * n), "n0": norm(4 * n)}
             width = 4 * n
             blocks.append(p)
-    stem = {"k": array(7, 7, 3, 64), "n": norm(64)}
+    stem = {"k": array(7, 7, 3, first), "n": norm(first)}
     return {"stem": stem, "blocks": blocks, "head": array(width, 1000)}
 
 
@@ -62,10 +64,9 @@ def loss(params: dict[str, Any], images: jax.Array, labels: jax.Array) -> jax.Ar
     x = jax.nn.relu(normed(conv(images, params["stem"]["k"], 2), params["stem"]["n"]))
     window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
     x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, "SAME")
-    blocks = iter(params["blocks"])
-    for stage, (_, count) in enumerate(STAGES):
-        for i in range(count):
-            x = bottleneck(x, next(blocks), 2 if stage > 0 and i == 0 else 1)
+    for number, block in enumerate(params["blocks"]):
+        begins_a_stage = number > 0 and "k0" in block
+        x = bottleneck(x, block, 2 if begins_a_stage else 1)
     logp = jax.nn.log_softmax(x.mean((1, 2)) @ params["head"])
     return -jnp.take_along_axis(logp, labels[:, None], -1).mean()
 

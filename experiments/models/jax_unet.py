@@ -15,7 +15,7 @@ def twice(x: jax.Array, p: dict[str, Any]) -> jax.Array:
     return jax.nn.silu(conv(jax.nn.silu(conv(x, p["k1"])), p["k2"]))
 
 
-def parameters(dtype: str = "float32") -> dict[str, Any]:
+def parameters(dtype: str = "float32", widths: tuple[int, ...] = WIDTHS) -> dict[str, Any]:
     """All parameters, as shapes."""
 
     def pair(into: int, out: int) -> dict[str, Any]:
@@ -24,10 +24,10 @@ def parameters(dtype: str = "float32") -> dict[str, Any]:
             k: jax.ShapeDtypeStruct(s, dtype) for k, s in zip(("k1", "k2"), shapes, strict=True)
         }
 
-    down = [pair(a, b) for a, b in zip((3, *WIDTHS[:-1]), WIDTHS, strict=True)]
-    middle = pair(WIDTHS[-1], 2 * WIDTHS[-1])
-    up = [pair(3 * n, n) for n in reversed(WIDTHS)]
-    out = jax.ShapeDtypeStruct((1, 1, WIDTHS[0], 3), dtype)
+    down = [pair(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True)]
+    middle = pair(widths[-1], 2 * widths[-1])
+    up = [pair(3 * n, n) for n in reversed(widths)]
+    out = jax.ShapeDtypeStruct((1, 1, widths[0], 3), dtype)
     return {"down": down, "middle": middle, "up": up, "out": out}
 
 
