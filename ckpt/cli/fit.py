@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with_jax
+from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with
 from ckpt.errors import BudgetError, CkptError
 from ckpt.inspect.largest import largest
 
@@ -70,7 +70,7 @@ def fit(
     if jax:
         from ckpt.cli.jax import fit_jax
 
-        refuse_with_jax(no_grad=no_grad)
+        refuse_with("--jax", no_grad=no_grad)
         fit_jax(model, cap, planning, over=over, limit=max, step=step, json=json)
         return
     plans: dict[int, Plan] = {}

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with_jax
+from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with
 from ckpt.errors import CkptError
 
 
@@ -49,7 +49,7 @@ def frontier(
     if jax:
         from ckpt.cli.jax import frontier_jax
 
-        refuse_with_jax(policies=policies, no_grad=no_grad)
+        refuse_with("--jax", policies=policies, no_grad=no_grad)
         wanted = [budget_of(b, reserve, None) for b in listed(budgets)]
         frontier_jax(model, wanted, planning, points=points, out=out, json=json)
         return

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with_jax
+from ckpt.cli.planning import Planning, budget_of, options, recognises, refuse_with
 from ckpt.errors import CkptError
 
 
@@ -21,7 +21,7 @@ def plan(
     diff: Path | None = None,
     no_grad: bool = False,
     torch: bool = False,
-    batch: int = 1,
+    batch: int | None = None,
     seq: int | None = None,
     jax: bool = False,
     json: Annotated[bool, Parameter(name="--json")] = False,
@@ -43,7 +43,7 @@ def plan(
         diff: an older plan's JSON file: tell what changed, and why memory grew.
         no_grad: plan the function itself, without its gradient.
         torch: plan a PyTorch training step in bf16, as ckpt.torch.compile would (extra hf).
-        batch: examples in a step, for hf: models.
+        batch: examples in a step, for hf: models; by default one.
         seq: tokens of an example, for hf: models; by default as many as they can place.
         jax: the function is of JAX; its module's example_inputs() returns arrays or
             jax.ShapeDtypeStructs, and --device may be h100, h200, a100, l4 or tpu_v5e.
@@ -52,28 +52,26 @@ def plan(
     if jax:
         from ckpt.cli.jax import plan_jax
 
-        refuse_with_jax(diff=diff, no_grad=no_grad)
+        refuse_with("--jax", diff=diff, no_grad=no_grad, torch=torch, batch=batch, seq=seq)
         plan_jax(model, budget_of(budget, reserve, overhead), planning, out=out, json=json)
         return
+    if torch:
+        from ckpt.cli.torch import plan_torch
+
+        refuse_with("--torch", diff=diff, no_grad=no_grad)
+        whole = budget_of(budget, reserve, overhead)
+        plan_torch(model, whole, planning, batch=batch, seq=seq, out=out, json=json)
+        return
+    if batch is not None or seq is not None or model.startswith("hf:"):
+        raise CkptError(
+            "--batch, --seq and models of Hugging Face, such as hf:gpt2-xl, go with --torch"
+        )
     from ckpt.cli.model import load
     from ckpt.cli.news import news
     from ckpt.files import ready_for, write_text
     from ckpt.plan.plan import Plan
 
     ready_for(out)
-    if torch or model.startswith("hf:"):
-        from ckpt.cli.torch import plan_by_name
-
-        if not torch or diff is not None or no_grad:
-            raise CkptError(
-                f"{model}: models of Hugging Face go with --torch, and with neither --diff nor "
-                "--no-grad"
-            )
-        made = plan_by_name(model, budget_of(budget, reserve, overhead), planning, batch, seq)
-        if out:
-            write_text(out, made.to_json())
-        print(made.to_json() if json else made)
-        return
     older = Plan.load(diff) if diff else None
     with news(f"tracing {model}") as said:
         told = options(planning, budget_of(budget, reserve, overhead), said.step)

@@ -74,15 +74,19 @@ def budget_of(budget: str | None, reserve: str | None, overhead: float | None) -
     return whole if reserve is None else replace(whole, reserve=reserve)
 
 
-def refuse_with_jax(**given: object) -> None:
-    """Refuse options that say nothing about a function of JAX.
+def refuse_with(flag: str, **given: object) -> None:
+    """Refuse options that say nothing about what a flag asks for.
+
+    Args:
+        flag: such as "--jax".
+        given: values of the options, None or False where they were not given.
 
     Raises:
         OptionError: one of them was given.
     """
     for name, value in given.items():
-        if value:
-            raise OptionError(f"--{name.replace('_', '-')} does not go together with --jax")
+        if value is not None and value is not False:
+            raise OptionError(f"--{name.replace('_', '-')} does not go together with {flag}")
 
 
 def recognises(planning: Planning | None) -> bool:

@@ -4,6 +4,14 @@ Needs the extra `torch`. Nothing here becomes a `Program`: joint graphs of AOTAu
 eager PyTorch was seen to run, become problems of the planner and go back as plans.
 """
 
+from importlib.util import find_spec
+
+if find_spec("torch") is None:
+    raise ImportError(
+        "ckpt.torch needs PyTorch, which is not installed; install the extra: pip install "
+        "'ckpt-compiler[torch]'"
+    )
+
 from ckpt.torch.compiling import Planned as Planned
 from ckpt.torch.compiling import compile as compile  # noqa: A004
 from ckpt.torch.curve import Frontier as Frontier

@@ -1,15 +1,16 @@
 """torch.compile under a byte budget."""
 
+import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from ckpt.choice import Budget, Limits
 from ckpt.cost.device import Device
 from ckpt.errors import CkptError, TraceError
-from ckpt.torch.partition import Partition, Wishes
+from ckpt.torch.partition import Partition
 from ckpt.torch.plan import Plan
 from ckpt.torch.price import Objective
 from ckpt.torch.private import (
@@ -19,8 +20,7 @@ from ckpt.torch.private import (
     compile_errors,
     inductor_partitioner,
 )
-
-Backend = Literal["inductor", "aot_eager"]
+from ckpt.torch.wishes import Backend, Wishes
 
 
 class Planned(torch.nn.Module):
@@ -46,7 +46,8 @@ class Planned(torch.nn.Module):
 
         Raises:
             BudgetError: no plan fits; says the smallest budget that is known to.
-            TraceError: the model is not one graph; says where it breaks.
+            TraceError: the model is not one graph, and where it breaks; or it came with more
+                shapes than torch.compile makes graphs for.
         """
         with plain_errors():
             return self._call(*args, **kwargs)
@@ -113,6 +114,7 @@ def compile(  # noqa: A001 (as torch.compile)
 
     Raises:
         TorchVersionError: this PyTorch is too old or unknown.
+        TraceError: the model cannot be called, or an argument is not known.
         PolicyError: the budget is not one.
         CkptError: offload is asked for, and the device has no host_link.
 
@@ -124,12 +126,17 @@ def compile(  # noqa: A001 (as torch.compile)
     True
     """
     check_version()
-    if not callable(model):
-        raise TraceError(f"a module or a function is needed, not a {type(model).__name__}")
-    limit = Budget.of(budget)
-    wishes = Wishes(limit, device or Device.this(), objective, limits, backend, offload)
-    _ = wishes.link  # a device without one is refused now
-    partition = Partition(wishes)
+    partition = Partition(
+        Wishes.of(
+            model,
+            backend,
+            budget=budget,
+            device=device,
+            objective=objective,
+            limits=limits,
+            offload=offload,
+        )
+    )
     told: dict[str, Any] = {"fullgraph": True, "dynamic": False}
     if backend == "aot_eager":
         if options:
@@ -152,9 +159,9 @@ def plain_errors() -> Generator[None]:
 
     Raises:
         CkptError: ours, as it was raised.
-        TraceError: the program is not one graph.
+        TraceError: the program is not one graph, or it is too many.
     """
-    failed, unsupported = compile_errors()
+    failed, unsupported, too_many = compile_errors()
     try:
         yield
     except failed as error:
@@ -165,9 +172,14 @@ def plain_errors() -> Generator[None]:
     except unsupported as error:
         said = str(error).strip().split("\n\n")[0]
         raise TraceError(
-            f"the model is not one graph, so that no budget can hold for all of it:\n{said}\n"
-            "Take the cause out of the model, or use ckpt.torch.checkpoint, which runs it as it is "
-            "(but must not look at values either)."
+            f"the model is not one graph, so that no budget can hold for all of it{_line(error)}:\n"
+            f"{said}\nTake the cause out of the model, or use ckpt.torch.checkpoint, which runs it "
+            "as it is (but must not look at values either)."
+        ) from None
+    except too_many:
+        raise TraceError(
+            "the model was called with more kinds of arguments than torch.compile makes graphs "
+            "for: pad them to a few shapes, or raise torch._dynamo.config.recompile_limit"
         ) from None
     except RuntimeError as error:
         if "found no compiled frames" not in str(error):
@@ -176,3 +188,9 @@ def plain_errors() -> Generator[None]:
             "torch.compile left the model alone, as it does while a dispatch mode is on: call it "
             "outside of ckpt.torch.checkpoint, FlopCounterMode and the like"
         ) from None
+
+
+def _line(error: Exception) -> str:
+    """The user's line that Dynamo names, in brackets."""
+    lines = re.findall(r'File "([^"]+)", line (\d+), in ', str(error))
+    return f" ({lines[-1][0].rpartition('/')[2]}:{lines[-1][1]})" if lines else ""

@@ -16,11 +16,11 @@ from ckpt.cost.device import Device
 from ckpt.errors import CkptError
 from ckpt.torch.asking import problem_of
 from ckpt.torch.builtin import built_in_order, per_block_order
-from ckpt.torch.compiling import Backend
 from ckpt.torch.copies import without_dead_events
 from ckpt.torch.forecast import joint_of
-from ckpt.torch.price import Objective, Prices
+from ckpt.torch.price import Objective
 from ckpt.torch.priced import Priced, priced
+from ckpt.torch.wishes import Backend, Wishes
 
 FRACTIONS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1)
 """Budgets of PyTorch that are marked on the curve."""
@@ -134,10 +134,11 @@ def frontier(
         limits: how hard to search, for all budgets together.
 
     Raises:
-        TraceError: the model is not one graph, or nothing in it needs a gradient.
+        TraceError: the model is not one graph, or nothing in it needs a gradient; or an argument
+            is not known.
     """
-    prices = Prices(device or Device.this(), fused=backend == "inductor", objective=objective)
-    joint = joint_of(model, example_inputs, prices, backend)
+    wishes = Wishes.of(model, backend, device=device, objective=objective, limits=limits)
+    joint = joint_of(model, example_inputs, wishes.prices, backend)
     tape = joint.tape
     everything = priced(tape, [run.name for run in tape.runs])
     others = [Point(f"PyTorch {f}", priced(tape, built_in_order(joint, f))) for f in fractions]

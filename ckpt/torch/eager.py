@@ -1,25 +1,28 @@
 """Eager training under a byte budget: any callable that gives a loss."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ckpt.choice import Budget, Limits
 from ckpt.cost.device import Device
-from ckpt.errors import BudgetError, TraceError
-from ckpt.torch.asking import decide, problem_of
-from ckpt.torch.copies import forward_once, with_frees, without_dead_events
-from ckpt.torch.partition import Wishes, events_of
+from ckpt.errors import TraceError
+from ckpt.torch.asking import decide
+from ckpt.torch.copies import Event, forward_once, with_frees, without_dead_events
 from ckpt.torch.plan import Plan
 from ckpt.torch.price import Objective, tensors
-from ckpt.torch.priced import priced
+from ckpt.torch.priced import Priced, priced
 from ckpt.torch.record import Seen, observe
 from ckpt.torch.replay import Replay
+from ckpt.torch.wishes import Wishes
 
-_TRIES = 4
-"""Budgets tried, each smaller by what the one before went over."""
+_HINT = (
+    ", or use ckpt.torch.compile: eager PyTorch runs everything once in the forward half, where "
+    "a compiled model may run things again"
+)
 
 
 class Checkpointed:
@@ -85,25 +88,14 @@ def _plan(seen: Seen, wishes: Wishes, began: float) -> Plan:
         BudgetError: none was found.
     """
     tape, link = seen.tape, wishes.link
-    problem = problem_of(tape, wishes.budget, link)
-    cap = allowed = wishes.budget.resolve(problem)
-    cost = None
-    for _ in range(_TRIES):
-        decision = decide(tape, problem.with_budget(cap), wishes.limits)
-        live = without_dead_events(tape, events_of(decision))
-        order = tuple(forward_once(tape, live))
-        if link is not None:
-            order = with_frees(tape, order, link)
-        cost = priced(tape, order, link)
-        if cost.peak_bytes <= allowed:
-            return Plan(tape, order, cost, decision, "eager", time.perf_counter() - began)
-        cap -= cost.peak_bytes - allowed
-    assert cost is not None
-    raise BudgetError(
-        f"no plan for eager PyTorch was found below {cost.peak_bytes} bytes: within the forward "
-        "half nothing can run again there. Raise the budget, or use ckpt.torch.compile",
-        min_bytes=cost.peak_bytes,
-    )
+
+    def carry_out(order: Sequence[Event]) -> tuple[tuple[Event, ...], Priced]:
+        once = tuple(forward_once(tape, without_dead_events(tape, order)))
+        once = once if link is None else with_frees(tape, once, link)
+        return once, priced(tape, once, link, wishes.budget.reserve)
+
+    made = decide(tape, wishes, carry_out, _HINT)
+    return replace(made, solve_seconds=time.perf_counter() - began)
 
 
 def _signature(args: Any, kwargs: Any, f: Any) -> Any:
@@ -141,6 +133,7 @@ def checkpoint(
         offload: let values wait in host memory, at the price of the device's `host_link`.
 
     Raises:
+        TraceError: f cannot be called, or an argument is not known.
         PolicyError: the budget is not one.
         CkptError: offload is asked for, and the device has no host_link.
 
@@ -150,8 +143,15 @@ def checkpoint(
     >>> step.plan.peak_bytes <= step.plan.budget_bytes
     True
     """
-    if not callable(f):
-        raise TraceError(f"a module or a function is needed, not a {type(f).__name__}")
-    wishes = Wishes(Budget.of(budget), device or Device.this(), objective, limits, "eager", offload)
-    _ = wishes.link  # a device without one is refused now
-    return Checkpointed(f, wishes)
+    return Checkpointed(
+        f,
+        Wishes.of(
+            f,
+            "eager",
+            budget=budget,
+            device=device,
+            objective=objective,
+            limits=limits,
+            offload=offload,
+        ),
+    )

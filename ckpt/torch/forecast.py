@@ -9,9 +9,9 @@ import torch
 from ckpt.choice import Budget, Limits
 from ckpt.cost.device import Device
 from ckpt.errors import TraceError
-from ckpt.torch.compiling import Backend, plain_errors
+from ckpt.torch.compiling import plain_errors
 from ckpt.torch.joint import Joint
-from ckpt.torch.partition import Wishes, planned, prepared
+from ckpt.torch.partition import planned, prepared
 from ckpt.torch.plan import Plan
 from ckpt.torch.price import Objective, Prices
 from ckpt.torch.private import (
@@ -23,6 +23,7 @@ from ckpt.torch.private import (
     fake_mode_of,
     inductor_partitioner,
 )
+from ckpt.torch.wishes import Backend, Wishes
 
 
 @contextmanager
@@ -67,7 +68,8 @@ def plan(
 
     Raises:
         BudgetError: no plan fits; says the smallest budget that is known to.
-        TraceError: the model is not one graph, or nothing in it needs a gradient.
+        TraceError: the model is not one graph, or nothing in it needs a gradient; or an argument
+            is not known.
 
     >>> with fake():
     ...     net = torch.nn.Sequential(*[torch.nn.Linear(64, 64), torch.nn.Tanh()] * 8)
@@ -76,7 +78,15 @@ def plan(
     >>> made.peak_bytes <= made.budget_bytes
     True
     """
-    wishes = Wishes(Budget.of(budget), device or Device.this(), objective, limits, backend, offload)
+    wishes = Wishes.of(
+        model,
+        backend,
+        budget=budget,
+        device=device,
+        objective=objective,
+        limits=limits,
+        offload=offload,
+    )
     return planned(joint_of(model, example_inputs, wishes.prices, backend), wishes)
 
 
@@ -112,6 +122,11 @@ def traced(
         TraceError: the model is not one graph, or nothing in it needs a gradient.
     """
     check_version()
+    if isinstance(example_inputs, torch.Tensor):
+        raise TraceError(
+            "example_inputs are a tuple of arguments, or a dictionary of keyword arguments: of a "
+            "single tensor x give (x,)"
+        )
     named = example_inputs if isinstance(example_inputs, Mapping) else {}
     args = () if isinstance(example_inputs, Mapping) else tuple(example_inputs)
 
@@ -127,7 +142,7 @@ def traced(
     if isinstance(model, torch.nn.Module):
         given += [*model.parameters(), *model.buffers()]
     mode = fake_mode_of(given)
-    failed, _ = compile_errors()
+    failed, *_ = compile_errors()
     try:
         with mode or nullcontext(), plain_errors():
             torch.compile(model, **told)(*args, **named)

@@ -5,13 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ckpt.choice import Budget, Decision, Fetch, Free, Limits, Link, Store
-from ckpt.cost.device import Device
-from ckpt.torch.asking import decide, problem_of
-from ckpt.torch.copies import Event, link_of, with_frees, without_dead_events
+from ckpt.torch.asking import decide
+from ckpt.torch.copies import Event, with_frees, without_dead_events
 from ckpt.torch.joint import Joint, read
 from ckpt.torch.plan import Plan
-from ckpt.torch.price import Objective, Prices
+from ckpt.torch.price import Prices
 from ckpt.torch.priced import Priced, priced
 from ckpt.torch.private import (
     forward_only_partition,
@@ -20,42 +18,7 @@ from ckpt.torch.private import (
 )
 from ckpt.torch.split import split
 from ckpt.torch.tape import Tape
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What a plan is asked for.
-
-    Attributes:
-        budget: on everything alive during a step.
-        device: whose costs to plan with.
-        objective: what to minimise.
-        limits: how hard to search; None for the default.
-        route: "inductor" or "aot_eager" (or "eager").
-        offload: whether values may wait in host memory.
-    """
-
-    budget: Budget
-    device: Device
-    objective: Objective = "seconds"
-    limits: Limits | None = None
-    route: str = "inductor"
-    offload: bool = False
-
-    @property
-    def prices(self) -> Prices:
-        """Costs of operations; Inductor fuses."""
-        fused = self.route == "inductor"
-        return Prices(self.device, fused=fused, objective=self.objective)
-
-    @property
-    def link(self) -> Link | None:
-        """The way to host memory, if it may be used.
-
-        Raises:
-            CkptError: the device has none.
-        """
-        return link_of(self.device) if self.offload else None
+from ckpt.torch.wishes import Wishes
 
 
 @dataclass
@@ -104,29 +67,24 @@ def planned(joint: Joint, wishes: Wishes) -> Plan:
     Raises:
         BudgetError: no plan fits.
     """
-    began = time.perf_counter()
-    problem = problem_of(joint.tape, wishes.budget, wishes.link)
-    decision = decide(joint.tape, problem, wishes.limits)
-    order, cost = carried_out(joint.tape, events_of(decision), wishes.link)
-    assert cost.peak_bytes <= decision.peak_bytes
-    return Plan(joint.tape, order, cost, decision, wishes.route, time.perf_counter() - began)
 
+    def carry_out(order: Sequence[Event]) -> tuple[tuple[Event, ...], Priced]:
+        return carried_out(joint.tape, order, wishes)
 
-def events_of(decision: Decision) -> tuple[Event, ...]:
-    """The order of a decision about a tape, whose tasks are named by text."""
-    return tuple(e if isinstance(e, (Store, Fetch, Free)) else str(e) for e in decision.order)
+    return decide(joint.tape, wishes, carry_out)
 
 
 def carried_out(
-    tape: Tape, order: Sequence[Event], link: Link | None
+    tape: Tape, order: Sequence[Event], wishes: Wishes
 ) -> tuple[tuple[Event, ...], Priced]:
     """An order as it is carried out, without what nobody reads, and what it costs.
 
     Without the dead runs copies begin earlier by the clock, which may cost memory: then they stay.
     """
     live = without_dead_events(tape, order)
+    link, reserve_bytes = wishes.link, wishes.budget.reserve
     if link is None:
-        return live, priced(tape, live)
+        return live, priced(tape, live, None, reserve_bytes)
     ways = [with_frees(tape, way, link) for way in (live, order)]
-    costs = [priced(tape, way, link) for way in ways]
+    costs = [priced(tape, way, link, reserve_bytes) for way in ways]
     return min(zip(ways, costs, strict=True), key=lambda way: way[1].peak_bytes)

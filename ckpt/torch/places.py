@@ -9,9 +9,21 @@ def module_of(node: fx.Node) -> str:
     """Path of the module that a node, or the forward node that it derives from, belongs to."""
     stack = node.meta.get("nn_module_stack") or node.meta.get("fwd_nn_module_stack") or {}
     for path, _class in reversed(list(stack.values())):
-        _, _, inner = str(path).partition("].")
-        return re.sub(r"_modules\['(\w+)'\]|\['?(\w+)'?\]", r"\1\2", inner or str(path))
+        return _attributes(str(path))
     return ""
+
+
+def _attributes(path: str) -> str:
+    """A module's path by attributes, however Dynamo looked it up; empty for the model itself.
+
+    >>> _attributes("L['self'].net.__dict__['_modules']['up'].0"), _attributes("L['self']")
+    ('net.up.0', '')
+    >>> _attributes("L['self'].layers[3]._modules['wide']"), _attributes("G['net']")
+    ('layers.3.wide', 'net')
+    """
+    inner = re.sub(r"^L\['self'\]|^\w+\['\w+'\](?=\.)|^\w(?=\[)", "", path)
+    dotted = re.sub(r"(?:__dict__\['_modules'\]|_modules)?\['?(\w+)'?\]", r".\1", inner)
+    return dotted.replace("..", ".").strip(".")
 
 
 def line_of(node: fx.Node) -> str:

@@ -19,9 +19,6 @@ ROWS = 40
 """Runs shown at most: those that run again first, then those that are saved, the largest first."""
 
 
-WIDTH = 160
-
-
 @dataclass(frozen=True)
 class Plan:
     """What one training step keeps and runs again.
@@ -144,7 +141,7 @@ class Plan:
             cells = (short(run.op), choice, f"{n}x", format_bytes(size), count)
             grid.add_row(*cells, run.module, run.line)
         out = StringIO()
-        Console(file=out, width=WIDTH, color_system=None).print(grid)
+        Console(file=out, width=1 << 10, color_system=None).print(grid)
         lines = [line.rstrip() for line in out.getvalue().rstrip().split("\n")]
         if len(rows) > len(shown):
             lines.append(f"... and {len(rows) - len(shown)} more that are saved or run again")

@@ -19,6 +19,7 @@ class Priced:
         seconds: predicted, all runs.
         recomputed_flops: of the runs beyond the first of each.
         offloaded_bytes: copied to host memory.
+        alive: buffers, or runs at work, at the peak, with bytes; besides what is always there.
     """
 
     peak_bytes: int
@@ -26,23 +27,36 @@ class Priced:
     seconds: float
     recomputed_flops: int
     offloaded_bytes: int = 0
+    alive: tuple[tuple[str, int], ...] = ()
 
 
-def priced(tape: Tape, order: Sequence[Event], link: Link | None = None) -> Priced:
+def priced(
+    tape: Tape, order: Sequence[Event], link: Link | None = None, reserve_bytes: int = 0
+) -> Priced:
     """Let the referee price any order, also one that our planner may not give.
 
     First runs may stand anywhere, and anything may run twice. Runs that an order leaves out
     because nobody reads them are left out here too.
+
+    Args:
+        tape: what a step runs.
+        order: of runs and copies.
+        link: how values are copied to host memory.
+        reserve_bytes: alive throughout, for what lives elsewhere.
     """
     runs = runs_of(order)
     ran = set(runs)
-    problem = Problem(graph_of(tape, ran), link=link, reserved_bytes=tape.held_bytes)
+    held_bytes = tape.held_bytes + reserve_bytes
+    problem = Problem(graph_of(tape, ran), link=link, reserved_bytes=held_bytes)
     found = evaluate(problem, order)
     kept = crossing(tape, order)
     saved = sum(m.nbytes for run in tape.runs for m in run.makes if m.name in kept)
     flops = sum(tape.by_name[name].flops for name in runs)
     once = sum(tape.by_name[name].flops for name in ran)
-    return Priced(found.peak_bytes, saved, found.seconds, flops - once, found.offloaded_bytes)
+    alive = tuple((str(name), size) for name, size in found.live)
+    return Priced(
+        found.peak_bytes, saved, found.seconds, flops - once, found.offloaded_bytes, alive
+    )
 
 
 def crossing(tape: Tape, order: Sequence[Event]) -> set[str]:

@@ -11,17 +11,11 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
+
 from ckpt.errors import CkptError
 
-try:
-    import torch
-except ImportError as error:  # the extra is not installed
-    raise ImportError(
-        "ckpt.torch needs PyTorch, which is not installed; install the extra: pip install "
-        "'ckpt-compiler[torch]'"
-    ) from error
-
-OLDEST, NEWEST = (2, 11), (2, 13)
+OLDEST, NEWEST = (2, 11), (2, 15)
 """Minor versions that this file was written for; a newer one is tried and may be refused."""
 
 _NEEDED = {
@@ -232,12 +226,11 @@ NO_CACHE = {"fx_graph_cache": False}
 """Options of Inductor that go with a partition."""
 
 
-def compile_errors() -> tuple[type[Exception], type[Exception]]:
-    """What Dynamo raises: when a backend fails, and when a program cannot be one graph."""
-    return (
-        private("torch._dynamo.exc", "BackendCompilerFailed"),
-        private("torch._dynamo.exc", "Unsupported"),
-    )
+def compile_errors() -> tuple[type[Exception], type[Exception], type[Exception]]:
+    """What Dynamo raises: a backend fails, a program cannot be one graph, or has too many."""
+    names = "BackendCompilerFailed", "Unsupported", "FailOnRecompileLimitHit"
+    failed, unsupported, too_many = (private("torch._dynamo.exc", name) for name in names)
+    return failed, unsupported, too_many
 
 
 def fake_mode() -> Any:

@@ -9,6 +9,7 @@ import inspect
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +22,9 @@ from ckpt.torch.private import fake_mode, fake_mode_of, is_wrapper, storage_of
 from ckpt.torch.tape import Half, Made, Run, Tape
 
 GIVEN = "tangent"
+
+_NOT_THE_USERS = tuple(f"{Path(file).parent}/" for file in (torch.__file__, __file__))
+"""Folders of PyTorch and of this package."""
 
 _COLLECTIVE = {"c10d", "_c10d_functional", "fsdp"}
 """Namespaces of operations between processes."""
@@ -228,7 +232,7 @@ def _differentiable(result: Any) -> torch.Tensor:
             return tensor
     raise TraceError(
         "the function gives no scalar that needs a gradient: return the loss (first, if there is "
-        "more), and set requires_grad on parameters or arguments"
+        "more), set requires_grad on parameters or arguments, and leave torch.no_grad()"
     )
 
 
@@ -253,7 +257,7 @@ def _line() -> str:
     frame: Any = inspect.currentframe()
     while frame is not None:
         file = frame.f_code.co_filename
-        if "/torch/" not in file and "<" not in file:
+        if "<" not in file and not file.startswith(_NOT_THE_USERS):
             return f"{file.rpartition('/')[2]}:{frame.f_lineno}"
         frame = frame.f_back
     return ""

@@ -4,9 +4,11 @@ import pytest
 import torch
 
 import ckpt.torch
+from ckpt.choice import Budget, Limits
 from ckpt.errors import BudgetError, TraceError, UnsupportedOpError
 from experiments.models.torch_nets import NAMES, example
 from experiments.torch_step import step
+from policies import PolicyError
 
 FEW = 8 << 10
 """Bytes of input-side tensors that autograd saves besides what is planned."""
@@ -145,14 +147,29 @@ def test_a_budget_that_cannot_be_met_is_refused_when_the_model_is_called():
         planned(*inputs)
 
 
-def test_a_graph_break_is_refused_and_named():
+def test_a_graph_break_is_refused_with_its_line():
     def broken(x):
         y = x.sin()
         print("here")
         return y.sum()
 
-    with pytest.raises(TraceError, match=r"ckpt\.torch\.checkpoint"):
-        ckpt.torch.compile(broken, backend="aot_eager")(torch.ones(3, requires_grad=True))
+    def branching(x):
+        return x.sin().sum() if x.sum() > 0 else x.cos().sum()
+
+    x = torch.ones(3, requires_grad=True)
+    for f in (broken, branching):
+        with pytest.raises(TraceError, match=r"test_compile\.py:\d+.*\n.*") as refused:
+            ckpt.torch.compile(f, backend="aot_eager")(x)
+        assert "use ckpt.torch.checkpoint" in str(refused.value)
+
+
+def test_more_shapes_than_there_are_graphs():
+    net = torch.nn.Linear(2, 2)
+    planned = ckpt.torch.compile(net, backend="aot_eager")
+    with pytest.raises(TraceError, match="pad them to a few shapes"):
+        for rows in range(2, 2 + 2 * torch._dynamo.config.recompile_limit):
+            planned(torch.ones(rows, 2))
+    assert len(planned.plans) == torch._dynamo.config.recompile_limit
 
 
 def test_nothing_to_differentiate_is_said():
@@ -222,6 +239,69 @@ def test_operations_that_are_not_pytorchs_own_never_run_twice():
     assert len(shifts) == 4
     assert all(run.once == "it is a custom operation" for run in shifts)
     assert all(plan.times[run.name] == 1 for run in shifts)
+
+
+def test_a_plan_without_gradients_is_refused():
+    model, inputs = example("mlp")
+    for off in (torch.no_grad(), torch.inference_mode()):
+        with off, pytest.raises(TraceError, match=r"leave torch\.no_grad\(\)"):
+            ckpt.torch.plan(model, inputs, backend="aot_eager")
+
+
+def test_what_lives_elsewhere_counts():
+    model, inputs = example("mlp")
+    peaks = []
+    for reserve in (0, "1MiB"):
+        budget = Budget(reserve=reserve)
+        compiled = ckpt.torch.plan(model, inputs, budget=budget, backend="aot_eager")
+        eager = ckpt.torch.checkpoint(model, budget=budget).plan_for(*inputs)
+        peaks.append((compiled.peak_bytes, eager.peak_bytes))
+    assert [more - less for less, more in zip(*peaks, strict=True)] == [1 << 20, 1 << 20]
+    tight = Budget(bytes=(1 << 20) + peaks[0][0] * 3 // 4, reserve="1MiB")
+    for plan in (
+        ckpt.torch.plan(model, inputs, budget=tight, backend="aot_eager"),
+        ckpt.torch.checkpoint(model, budget=tight).plan_for(*inputs),
+    ):
+        assert plan.peak_bytes <= plan.budget_bytes == tight.bytes
+        assert plan.cost.recomputed_flops > 0
+
+
+def test_a_budget_of_overhead():
+    model, inputs = example("mlp")
+    told = {"budget": Budget(overhead=0.2), "limits": Limits(work=100)}
+    for plan in (
+        ckpt.torch.plan(model, inputs, backend="aot_eager", **told),
+        ckpt.torch.checkpoint(model, **told).plan_for(*inputs),
+    ):
+        assert 0 < plan.overhead <= 0.2
+        assert plan.peak_bytes <= plan.budget_bytes
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"budget": "lots"}, "not a number of bytes: 'lots'"),
+        ({"budget": -1}, "cannot be negative"),
+        ({"objective": "joules"}, "there are seconds, flops"),
+        ({"device": "h100"}, r"Device\.named"),
+        ({"backend": "eagre"}, "there are inductor, aot_eager"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused_at_once(told, said):
+    model, inputs = example("mlp")
+    routes = [ckpt.torch.compile, lambda net, **told: ckpt.torch.plan(net, inputs, **told)]
+    if "backend" not in told:
+        routes.append(ckpt.torch.checkpoint)
+    if "budget" not in told:
+        routes.append(lambda net, **told: ckpt.torch.frontier(net, inputs, **told))
+    for route in routes:
+        with pytest.raises((TraceError, PolicyError), match=said):
+            route(model, **told)
+
+
+def test_arguments_stand_in_a_tuple():
+    with pytest.raises(TraceError, match=r"give \(x,\)"):
+        ckpt.torch.plan(torch.nn.Linear(3, 3), torch.ones(2, 3))
 
 
 def test_an_option_that_nobody_reads_is_refused():

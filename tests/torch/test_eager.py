@@ -89,8 +89,25 @@ def test_without_gradients_the_function_just_runs():
 
 def test_a_budget_that_cannot_be_met():
     model, inputs = example("mlp")
-    with pytest.raises(BudgetError, match="Raise the budget"):
+    with pytest.raises(BudgetError, match=r"tanh.*torch_nets\.py:\d+") as refused:
         ckpt.torch.checkpoint(model, budget="0.1x")(*inputs)
+    assert "or use ckpt.torch.compile" in str(refused.value)
+    least = refused.value.min_bytes
+    plan = ckpt.torch.checkpoint(model, budget=least).plan_for(*inputs)
+    assert plan.peak_bytes == least == plan.budget_bytes
+    with pytest.raises(BudgetError):
+        ckpt.torch.checkpoint(model, budget=refused.value.lower_bound_bytes - 1).plan_for(*inputs)
+
+
+@pytest.mark.parametrize("name", ["mlp", "unet"])
+def test_the_least_budget_that_is_named_works_and_is_not_below_what_is_proved(name):
+    model, inputs = example(name)
+    with pytest.raises(BudgetError) as refused:
+        ckpt.torch.checkpoint(model, budget=0).plan_for(*inputs)
+    least = refused.value.min_bytes
+    plan = ckpt.torch.checkpoint(model, budget=least).plan_for(*inputs)
+    assert refused.value.lower_bound_bytes <= plan.peak_bytes <= least
+    assert plan.decision.bound_seconds <= plan.cost.seconds
 
 
 def test_a_number_taken_out_of_a_tensor():
@@ -126,16 +143,24 @@ def test_parameters_that_the_forward_half_overwrites_are_planned_around():
             return x.sum()
 
     x, found = torch.linspace(-1, 1, 32), []
-    for wrap in (lambda model: model, ckpt.torch.checkpoint):
+    for wrap in (
+        lambda model: model,
+        ckpt.torch.checkpoint,
+        lambda model: ckpt.torch.compile(model, backend="aot_eager"),
+    ):
         model = Shrinking()
         wrap(model)(x).backward()
         found.append((model.scale.detach(), model.scale.grad))
-    assert all(map(torch.equal, *found))
+    expected, *others = found
+    assert all(all(map(torch.equal, expected, other)) for other in others)
 
 
 def test_nothing_to_differentiate():
     with pytest.raises(TraceError, match="no scalar that needs a gradient"):
         ckpt.torch.checkpoint(torch.sum)(torch.ones(3))
+    model, inputs = example("mlp")
+    with torch.inference_mode(), pytest.raises(TraceError, match=r"leave torch\.no_grad\(\)"):
+        ckpt.torch.checkpoint(model).plan_for(*inputs)
 
 
 def test_another_sequence_of_operations_than_was_planned():
