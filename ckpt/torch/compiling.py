@@ -86,7 +86,7 @@ def compile(  # noqa: A001 (as torch.compile)
     *,
     budget: Budget | int | str | None = None,
     backend: Backend = "inductor",
-    device: Device | None = None,
+    device: Device | str | None = None,
     objective: Objective = "seconds",
     limits: Limits | None = None,
     offload: bool = False,
@@ -106,7 +106,7 @@ def compile(  # noqa: A001 (as torch.compile)
         model: a module, or a function of tensors.
         budget: bytes, "20GiB", "0.5x" of the peak without recomputation, or a Budget.
         backend: who runs the halves: "inductor", or "aot_eager" operation by operation.
-        device: whose costs to plan with; by default this processor.
+        device: whose costs to plan with, or its name; by default this processor.
         objective: "seconds", or "flops" alone.
         limits: how hard to search.
         offload: let values wait in host memory, at the price of the device's `host_link`.

@@ -113,7 +113,7 @@ def frontier(
     points: int = 8,
     fractions: Sequence[float] = FRACTIONS,
     backend: Backend = "inductor",
-    device: Device | None = None,
+    device: Device | str | None = None,
     objective: Objective = "seconds",
     limits: Limits | None = None,
 ) -> Frontier:
@@ -129,7 +129,7 @@ def frontier(
         points: how many budgets, between the smallest peak that is known and saving everything.
         fractions: PyTorch's budgets to mark.
         backend: whose operations to plan.
-        device: whose costs to plan with; by default this processor.
+        device: whose costs to plan with, or its name; by default this processor.
         objective: "seconds", or "flops" alone.
         limits: how hard to search, for all budgets together.
 

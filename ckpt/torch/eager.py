@@ -112,7 +112,7 @@ def checkpoint(
     f: Callable[..., Any],
     *,
     budget: Budget | int | str | None = None,
-    device: Device | None = None,
+    device: Device | str | None = None,
     objective: Objective = "seconds",
     limits: Limits | None = None,
     offload: bool = False,
@@ -127,7 +127,7 @@ def checkpoint(
     Args:
         f: gives a scalar loss, alone or first among its results.
         budget: as for `ckpt.torch.compile`.
-        device: whose costs to plan with; by default this processor.
+        device: whose costs to plan with, or its name; by default this processor.
         objective: "seconds", or "flops" alone.
         limits: how hard to search.
         offload: let values wait in host memory, at the price of the device's `host_link`.

@@ -45,7 +45,7 @@ def plan(
     *,
     budget: Budget | int | str | None = None,
     backend: Backend = "inductor",
-    device: Device | None = None,
+    device: Device | str | None = None,
     objective: Objective = "seconds",
     limits: Limits | None = None,
     offload: bool = False,
@@ -61,7 +61,7 @@ def plan(
         example_inputs: its positional arguments, or a dictionary of keyword arguments.
         budget: as for `ckpt.torch.compile`.
         backend: whose operations to plan: Inductor decomposes, "aot_eager" does not.
-        device: whose costs to plan with; by default this processor.
+        device: whose costs to plan with, or its name; by default this processor.
         objective: "seconds", or "flops" alone.
         limits: how hard to search.
         offload: let values wait in host memory, at the price of the device's `host_link`.

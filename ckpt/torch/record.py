@@ -202,6 +202,8 @@ def _seen(
             once = "it reads what is overwritten later"
         elif any(name in results for name in e["sizes"]):
             once = "it is a result of the step"
+        elif e["half"] == "backward":
+            once = "autograd runs it"
         stay = results | kept
         made = tuple(
             Made(name, size, stays=name in stay, moves=name not in last_write)

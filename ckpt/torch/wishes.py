@@ -43,7 +43,7 @@ class Wishes:
         route: Route,
         *,
         budget: Budget | int | str | None = None,
-        device: Device | None = None,
+        device: Device | str | None = None,
         objective: Objective = "seconds",
         limits: Limits | None = None,
         offload: bool = False,
@@ -69,8 +69,8 @@ class Wishes:
             if given not in get_args(known):
                 names = ", ".join(get_args(known))
                 raise TraceError(f"there is no {what} {given!r}; there are {names}")
-        if not isinstance(device, Device | None):
-            raise TraceError(f"device: give a Device, such as Device.named('h100'), not {device!r}")
+        if isinstance(device, str):
+            device = Device.named(device)
         wishes = Wishes(
             Budget.of(budget), device or Device.this(), objective, limits, route, offload
         )

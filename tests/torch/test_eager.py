@@ -102,12 +102,18 @@ def test_a_budget_that_cannot_be_met():
 @pytest.mark.parametrize("name", ["mlp", "unet"])
 def test_the_least_budget_that_is_named_works_and_is_not_below_what_is_proved(name):
     model, inputs = example(name)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    expected, _ = step(model, model, inputs, state)
     with pytest.raises(BudgetError) as refused:
         ckpt.torch.checkpoint(model, budget=0).plan_for(*inputs)
-    least = refused.value.min_bytes
-    plan = ckpt.torch.checkpoint(model, budget=least).plan_for(*inputs)
-    assert refused.value.lower_bound_bytes <= plan.peak_bytes <= least
-    assert plan.decision.bound_seconds <= plan.cost.seconds
+    call = ckpt.torch.checkpoint(model, budget=refused.value.min_bytes)
+    found, held_bytes = eager_step(call, model, inputs, state)
+    assert all(map(torch.equal, found, expected))
+    assert abs(held_bytes - call.plan.saved_bytes) <= 8 << 10
+    assert refused.value.lower_bound_bytes <= call.plan.peak_bytes <= refused.value.min_bytes
+    assert call.plan.decision.bound_seconds <= call.plan.cost.seconds
+    # What autograd runs cannot run twice.
+    assert all(call.plan.times[run.name] == 1 for run in call.plan.tape.half("backward"))
 
 
 def test_a_number_taken_out_of_a_tensor():
