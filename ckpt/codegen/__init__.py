@@ -2,7 +2,7 @@
 
     Eqn ──calls──► kernels and records ──tiles, table──► tasks of a plan ──job──► native, pool
                           │
-                          └──build──► LLVM IR (llvm_loops) or numba source (numba_source)
+                          └──build──► LLVM IR (llvm_*) or numba source (numba_source)
                                       ──compile──► machine code, kept on disk (cache)
 
 A kernel is compiled once per structure (`kernels`): the scalar code, the number of axes after

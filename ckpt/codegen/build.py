@@ -18,9 +18,11 @@ from ckpt.codegen.kernels import (
     GemmKernel,
     LibraryKernel,
     Signature,
+    TiledKernel,
 )
 from ckpt.codegen.llvm_blocks import blocks_ir, part_ir
 from ckpt.codegen.llvm_loops import gemm_ir
+from ckpt.codegen.llvm_tiled import tiled_ir
 from ckpt.codegen.numba_source import function_of, source_of
 from ckpt.errors import CodegenError
 
@@ -51,6 +53,8 @@ def _modules(kernel: Signature) -> list[str]:
             return blocks_ir(kernel)
         case GemmKernel():
             return [gemm_ir(kernel)]
+        case TiledKernel():
+            return tiled_ir(kernel)
         case LibraryKernel() | DriverKernel():
             raise CodegenError(f"{kernel.name} has no LLVM form: it is made from Python")
         case _:

@@ -13,12 +13,15 @@ from ckpt.codegen.kernels import (
     LibraryKernel,
     MapKernel,
     ReduceKernel,
+    TiledKernel,
 )
 from ckpt.codegen.record import Address, Call, Frame, Word
 from ckpt.codegen.rolls import boxes, rolls_of
 from ckpt.cost.blocks import places_of
 from ckpt.cost.contraction import Operand, Product, product, uses_blas
 from ckpt.cost.reduction import Walk, walk, walk_along
+from ckpt.cost.scratch import aligned
+from ckpt.cost.tiled import part_bytes, spans
 from ckpt.errors import CodegenError
 from ckpt.ir.axes import Nest, inner_pattern, merge
 from ckpt.ir.kernel import (
@@ -39,8 +42,6 @@ from ckpt.ir.kernel import (
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn
 from ckpt.ir.types import DType, Type
-
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,14 +254,35 @@ def _contract(
         if side.matrix() is not None:
             sides.append((x.address, side))
             continue
-        used = -(-used // _ALIGNMENT) * _ALIGNMENT
+        used = aligned(used)
         place = Address("scratch", 0, used)
         packed = _Array(place, x.dtype, Layout.contiguous(side.shape).strides)
         source = _Array(x.address, x.dtype, side.strides)
         calls += _map("copy", side.shape, [packed], [source])
         sides.append((place, side.packed()))
         used += Type(side.shape, x.dtype).nbytes
-    return [*calls, _gemm(form, out, sides)]
+    tiled = _tiled(form, out, sides, aligned(used))
+    return [*calls, tiled or _gemm(form, out, sides)]
+
+
+def _tiled(
+    form: Product, out: Type, sides: Sequence[tuple[Address, Operand]], scratch: int
+) -> Call | None:
+    """A product in register tiles of our own, cut by columns, if it is one."""
+    parts: list[Call] = []
+    (a, left), (b, right) = sides
+    line, apart = left.matrix(), right.matrix()
+    assert line is not None
+    assert apart is not None
+    of_a = (1, line[0]) if line[1] else (line[0], 1)  # from row to row, from term to term
+    of_b = (apart[0], 1) if apart[1] else (1, apart[0])  # from term to term, by columns
+    item = out.dtype.itemsize
+    for i, (start, stop) in enumerate(spans(form, out.dtype)):
+        own = Address("scratch", 0, scratch + i * part_bytes(form, out.dtype))
+        to, column = Address("out", 0, start * item), start * of_b[1] * item
+        words = (to, a, replace(b, offset=b.offset + column), own, form.m, stop - start, form.k)
+        parts.append(Call(TiledKernel(out.dtype), (*words, form.n, *of_a, *of_b)))
+    return replace(parts[0], parts=tuple(parts)) if parts else None
 
 
 def _gemm(form: Product, out: Type, sides: Sequence[tuple[Address, Operand]]) -> Call:

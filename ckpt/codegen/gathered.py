@@ -17,45 +17,23 @@ Matrix Multiplication", 2008, without the copy of its left operand.
 # pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 
-from typing import Any, NamedTuple
+from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import njit
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+from ckpt.codegen.registers import tile_of
 
 _WORD = ir.IntType(64)
 _NEAREST_CACHE_BYTES = 1 << 15
 """Of `a`, so much is read again and again by all rows before the next terms come."""
 
 
-class _Tile(NamedTuple):
-    """What stands in registers: rows, and vectors of so many bytes in each."""
-
-    rows: int
-    vectors: int
-    vector_bytes: int
-
-
-def _tile(panel_bytes: int) -> _Tile:
-    """The tile that this processor's registers hold, with room for operands."""
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        vectors = panel_bytes // 64
-        return _Tile({1: 12, 2: 8, 4: 5}[vectors], vectors, 64)
-    if features.get("avx2"):
-        return _Tile(5, 2, 32)
-    return _Tile(5, 2, 16)
-
-
-MOST_ROWS = 12
-"""No tile has more rows: `bases` and `acc` go on for up to so many, less one."""
-
-
 def _inner_loop(item: int, panel_bytes: int) -> Any:
     """`(acc, a, x, bases, offsets, count)`: one tile of `acc`, all terms. Everything by address."""
-    rows, vectors, vector_bytes = _tile(panel_bytes)
+    rows, vectors, vector_bytes = tile_of(panel_bytes)
     element = ir.FloatType() if item == 4 else ir.DoubleType()
     lanes = vector_bytes // item
     vector = ir.VectorType(element, lanes)
@@ -134,7 +112,7 @@ def _inner_loop(item: int, panel_bytes: int) -> Any:
 
 def _compiled(item: int, panel_bytes: int) -> Any:
     """`gathered_product` for elements and panels of a known size."""
-    rows, vectors, vector_bytes = _tile(panel_bytes)
+    rows, vectors, vector_bytes = tile_of(panel_bytes)
     part_bytes = vectors * vector_bytes
     terms = _NEAREST_CACHE_BYTES // panel_bytes
     inner_loop = _inner_loop(item, panel_bytes)

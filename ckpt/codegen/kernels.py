@@ -118,6 +118,22 @@ class GemmKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class TiledKernel:
+    """A matrix product in register tiles of our own (`ckpt.cost.tiled`): `out = a b`.
+
+    Record: out, a, b, scratch; m, n, k; elements from row to row of out and of a, and from term to
+    term of a and of b, and from column to column of b. Of both strides of a, and of b, one is 1.
+    """
+
+    dtype: DType
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return f"tiled_{self.dtype.value}"
+
+
+@dataclass(frozen=True, slots=True)
 class ArrayShape:
     """An operand of a library kernel: its type, and whether rows follow one another.
 
@@ -267,4 +283,4 @@ class BlocksKernel:
         return {"moves": 1 + self.loops, "rest": 2}.get(form, 1)
 
 
-Signature = GemmKernel | LibraryKernel | DriverKernel | BlocksKernel | Part
+Signature = GemmKernel | TiledKernel | LibraryKernel | DriverKernel | BlocksKernel | Part

@@ -35,15 +35,16 @@ class Loop:
 
 
 class Writer:
-    """One kernel: `void name(i64* record)`.
+    """One kernel: `void name(i64* record)`, or a function that it calls, of arguments of its own.
 
     Loads and stores inside `parallel` loops carry a mark that says that no turn depends on
     another: a result may stand where an operand stands, element on element, and still the loop
     can use vectors.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, args: Sequence[str] = ("ptr %record",)) -> None:
         self.name = name
+        self.args = args
         self.lines: list[str] = []
         self.declared: dict[str, str] = {}
         self.loops: list[str] = []
@@ -152,7 +153,8 @@ class Writer:
     def text(self) -> str:
         """The whole module."""
         parts = [*self.declared.values()]
-        parts += [f"define void @{self.name}(ptr %record) {{", "entry:", *self.lines]
+        args = ", ".join(self.args)
+        parts += [f"define void @{self.name}({args}) {{", "entry:", *self.lines]
         parts += ["  ret void", "}"]
         if self.loops:
             parts += ["!1 = distinct !{}", '!2 = !{!"llvm.loop.parallel_accesses", !1}']
@@ -297,6 +299,14 @@ def constant(value: float, dtype: DType) -> str:
         return str(int(value))
     rounded = float(dtype.numpy.type(value))
     return f"0x{struct.unpack('>Q', struct.pack('>d', rounded))[0]:016X}"
+
+
+def splatted(w: Writer, x: Value, lanes: int) -> Value:
+    """The same scalar in all lanes."""
+    kind = TYPES[x.dtype]
+    one = w.let(f"insertelement <{lanes} x {kind}> poison, {kind} {x.text}, i32 0")
+    text = f"shufflevector <{lanes} x {kind}> {one}, <{lanes} x {kind}> poison, "
+    return Value(w.let(text + f"<{lanes} x i32> zeroinitializer"), x.dtype)
 
 
 def _wide(kind: str, lanes: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from ckpt.codegen.expression import expression_of, run_steps
 from ckpt.codegen.kernels import GemmKernel, MapKernel, ReduceKernel
-from ckpt.codegen.llvm import TYPES, LlvmScalars, Writer
+from ckpt.codegen.llvm import TYPES, LlvmScalars, Writer, splatted
 from ckpt.codegen.llvm_rare import element_loop
 from ckpt.codegen.mathematics import RARE
 from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
@@ -163,7 +163,7 @@ class _Reduction:
             if lanes == 1 or kind == "1":
                 x = w.load(place, dtype, lanes)
             else:  # one element for all lanes
-                x = _splatted(w, w.load(place, dtype), lanes)
+                x = splatted(w, w.load(place, dtype), lanes)
             ins.append(x)
         if isinstance(k.element, str):
             return scalar(k.element, s, k.accumulator, tuple(s.cast(x, k.accumulator) for x in ins))
@@ -259,13 +259,6 @@ class _Reduction:
                 loop.next = [s.select(better, x, old).text, new, following]
         best, index, now = loop.carried
         return best, index, now
-
-
-def _splatted(w: Writer, x: Value, lanes: int) -> Value:
-    kind = TYPES[x.dtype]
-    one = w.let(f"insertelement <{lanes} x {kind}> poison, {kind} {x.text}, i32 0")
-    text = f"shufflevector <{lanes} x {kind}> {one}, <{lanes} x {kind}> poison, "
-    return Value(w.let(text + f"<{lanes} x i32> zeroinitializer"), x.dtype)
 
 
 def reduce_ir(kernel: ReduceKernel) -> str:

@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
-from ckpt.codegen.kernels import HOW_TO_CUT, BlocksKernel, ProductKernel, ReachKernel
+from ckpt.codegen.kernels import (
+    HOW_TO_CUT,
+    BlocksKernel,
+    ProductKernel,
+    ReachKernel,
+    TiledKernel,
+)
+from ckpt.cost.tiled import TERMS
 from ckpt.ir.types import DType
 
 
@@ -51,6 +58,27 @@ def product_lines(part: ProductKernel) -> list[str]:
     lines += [f"one = on_stack({kind}(1))", f"adds = on_stack({kind}(record[11]))"]
     args = "tb, ta, n, m, k, one, record[2], ldb, record[1], lda, adds, record[0], ldc"
     return [*lines, f"blas_{name}({args})"]
+
+
+def tiled_lines(kernel: TiledKernel) -> list[str]:
+    """The body of a matrix product of our own: its sums in their order, and nothing else."""
+    kind, item = kernel.dtype.value, kernel.dtype.itemsize
+    zero = f"{'float32' if kernel.dtype is DType.F32 else 'float64'}(0)"
+    sizes = ("m", "n", "k", "line", "a_row", "a_term", "b_term", "b_column")
+    return [
+        *(f"{x} = record[{4 + i}]" for i, x in enumerate(sizes)),
+        "for i in range(m):",
+        "    for j in range(n):",
+        f"        total = {zero}",
+        f"        for start in range(0, k, {TERMS}):",
+        f"            added = {zero}",
+        f"            for t in range(start, min(k, start + {TERMS})):",
+        f"                x = load_{kind}(record[1] + {item} * (i * a_row + t * a_term))",
+        f"                y = load_{kind}(record[2] + {item} * (t * b_term + j * b_column))",
+        "                added = fma(x, y, added)",
+        "            total = total + added if start > 0 else added",
+        f"        store_{kind}(record[0] + {item} * (i * line + j), total)",
+    ]
 
 
 _SIZES = ("m", "n", "k", "ldc", "lda", "ldb")

@@ -22,8 +22,9 @@ from ckpt.codegen.kernels import (
     ReachKernel,
     ReduceKernel,
     Signature,
+    TiledKernel,
 )
-from ckpt.codegen.numba_blocks import blocks_source, product_lines, reach_lines
+from ckpt.codegen.numba_blocks import blocks_source, product_lines, reach_lines, tiled_lines
 from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
 from ckpt.cost.reduction import LANES
 from ckpt.errors import CodegenError
@@ -148,6 +149,8 @@ def source_of(kernel: Signature, name: str) -> str:
             _Reduction(s, kernel).body()
         case GemmKernel():
             _gemm(s, kernel)
+        case TiledKernel():
+            s.lines += [f"    {line}" for line in tiled_lines(kernel)]
         case LibraryKernel():
             _library(s, kernel)
         case ProductKernel():

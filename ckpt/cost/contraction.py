@@ -1,4 +1,4 @@
-"""A contraction as a batch of matrix products: which operands BLAS can read where they stand."""
+"""A contraction as a batch of matrix products: which operands can be read where they stand."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Operand:
     def matrix(self) -> tuple[int, bool] | None:
         """The leading dimension, and whether it is the summed axis that is far apart.
 
-        None when BLAS cannot read the operand where it stands: it must be packed first. A
+        None when no product can read the operand where it stands: it must be packed first. A
         contiguous matrix of rows of summed elements is `(summed, False)`.
         """
         n_free, n_summed = prod(self.free.sizes), prod(self.summed.sizes)
@@ -112,5 +112,8 @@ def product(kernel: Contract, ins: Sequence[Type], layouts: Sequence[Layout]) ->
 
 
 def uses_blas(form: Product, dtype_is_float: bool) -> bool:
-    """Whether a contraction goes to BLAS: decided by shapes alone, so that bits never change."""
+    """Whether a contraction is more than plain loops, by shapes alone, so that bits never change.
+
+    Of those, large ones are our own (`ckpt.cost.tiled`).
+    """
     return dtype_is_float and form.k > 1 and form.m * form.n * form.k > SMALL

@@ -2,6 +2,7 @@
 
 from ckpt.cost.blocks import places_of
 from ckpt.cost.contraction import product, uses_blas
+from ckpt.cost.tiled import part_bytes, spans
 from ckpt.ir.kernel import Blocks, Contract, Library, Nested
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn, Var
@@ -13,8 +14,8 @@ _ALIGNMENT = 64
 def scratch_bytes(eqn: Eqn, stored: dict[Var, Stored]) -> int:
     """Bytes of scratch of one run of a let, from its kernel and the layouts of its operands.
 
-    A contraction needs room for each operand that BLAS cannot read where it stands; the second
-    one begins at a multiple of 64 bytes.
+    A contraction needs room for each operand that cannot be read where it stands, and for what
+    the parts of a product of our own copy; each begins at a multiple of 64 bytes.
     """
     types = [x.type for x in eqn.ins]
     kernel = eqn.op.lower(*types)
@@ -31,5 +32,11 @@ def scratch_bytes(eqn: Eqn, stored: dict[Var, Stored]) -> int:
     total = 0
     for side, t in zip((form.left, form.right), types, strict=True):
         if side.matrix() is None:
-            total = -(-total // _ALIGNMENT) * _ALIGNMENT + t.nbytes
-    return total
+            total = aligned(total) + t.nbytes
+    parts = spans(form, types[0].dtype)
+    return aligned(total) + len(parts) * part_bytes(form, types[0].dtype) if parts else total
+
+
+def aligned(nbytes: int) -> int:
+    """The next multiple of 64."""
+    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT

@@ -1,7 +1,7 @@
 """Contraction: the batched matrix product from which `matmul`, `einsum`, `tensordot` are made.
 
 A let `y = dot[contract, batch] a b` names axes by number, so that no operand has to be copied
-into a standard order first: the kernel hands transposed operands to BLAS as flags.
+into a standard order first: kernels read transposed operands where they stand.
 """
 
 from collections.abc import Iterable, Sequence

@@ -105,6 +105,14 @@ def test_products_agree(dtype, layout):
     both(op, ins, layout, [random.standard_normal(t.shape).astype(dtype.numpy) for t in ins])
 
 
+@pytest.mark.parametrize("layout", ["contiguous", "permuted", "spread"])
+def test_products_in_tiles_of_our_own_agree(layout):
+    op = OPS["dot"](((1,), (0,)))
+    ins = [Type((131, 300), DType.F32), Type((300, 2501), DType.F32)]
+    random = np.random.default_rng(0)
+    both(op, ins, layout, [random.standard_normal(t.shape).astype(np.float32) for t in ins])
+
+
 def test_every_kind_of_kernel_is_compared_here():
     kinds = set()
     for cls in OPS.values():

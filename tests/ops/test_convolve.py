@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ckpt.codegen.gathered import MOST_ROWS, gathered_product
+from ckpt.codegen.gathered import gathered_product
+from ckpt.codegen.registers import MOST_ROWS
 from ckpt.errors import IRTypeError
 from ckpt.ir.op import Sample
 from ckpt.ir.types import DType, Type

@@ -7,7 +7,7 @@ places are added one after the other: that is also more exact than one long sum.
 from numba import njit
 
 from ckpt.codegen.address import clear
-from ckpt.codegen.gathered import MOST_ROWS, gathered_product
+from ckpt.codegen.gathered import gathered_product
 from ckpt.codegen.library.images import (
     Blocking,
     Pair,
@@ -19,6 +19,7 @@ from ckpt.codegen.library.images import (
     tabulate,
     unpack,
 )
+from ckpt.codegen.registers import MOST_ROWS
 from ckpt.ir.op import Array
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from ckpt.codegen.address import clear, read, write
-from ckpt.codegen.gathered import MOST_ROWS, gathered_product
+from ckpt.codegen.gathered import gathered_product
 from ckpt.codegen.library.images import (
     Blocking,
     Four,
@@ -20,6 +20,7 @@ from ckpt.codegen.library.images import (
     tabulate,
     unpack,
 )
+from ckpt.codegen.registers import MOST_ROWS
 
 Axis = tuple[int, int, int, int, int]
 """How places see an image along an axis: where the first one begins to look, steps from one to the
