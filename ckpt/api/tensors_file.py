@@ -15,6 +15,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ckpt.errors import ResidualError
@@ -28,6 +29,8 @@ _DTYPES = {
     "F64": np.dtype(np.float64),
     "I64": np.dtype(np.int64),
     "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
     "I32": np.dtype(np.int32),
     "BOOL": np.dtype(np.bool_),
 }
@@ -39,7 +42,7 @@ def write(path: str | Path, arrays: Mapping[str, Array], metadata: Mapping[str, 
 
     Args:
         path: the file to be.
-        arrays: of float32, float64, int32, int64 or bool.
+        arrays: of float32, float64, float16, bfloat16, int32, int64 or bool.
         metadata: words by name.
 
     >>> import tempfile

@@ -117,12 +117,15 @@ def add_run(like: Any, to: int, source: int, count: int, step: int) -> None:
 
 @njit(error_model="numpy")
 def copy_run(item: int, to: int, source: int, count: int, step: int) -> None:
-    """Copy `count` elements of `item` bytes (1, 4 or 8) that stand `step` bytes apart."""
+    """Copy `count` elements of `item` bytes (1, 2, 4 or 8) that stand `step` bytes apart."""
     if step == item:
         move(to, source, count * item)
     elif item == 1:
         for t in range(count):
             write(read(np.int8(0), source + t * step, 0), to, t)
+    elif item == 2:
+        for t in range(count):
+            write(read(np.int16(0), source + t * step, 0), to, t)
     elif item == 4:
         for t in range(count):
             write(read(np.int32(0), source + t * step, 0), to, t)

@@ -71,7 +71,7 @@ def _check(array: Array, var: Var, what: str) -> None:
     if array.dtype != t.dtype.numpy:
         raise ArgumentError(
             f"{what} has dtype {array.dtype}; it was compiled for {t.dtype.numpy} "
-            f"(array.astype(np.{t.dtype.numpy}) converts)"
+            f"(array.astype({t.dtype.type_name}) converts)"
         )
     if array.shape != t.shape:
         raise ArgumentError(f"{what} has shape {array.shape}; it was compiled for {t.shape}")

@@ -15,6 +15,8 @@ from ckpt.ir.types import DType
 NUMBA_TYPES: dict[DType, Any] = {
     DType.F32: types.float32,
     DType.F64: types.float64,
+    DType.F16: types.int16,  # their bits
+    DType.BF16: types.int16,
     DType.I32: types.int32,
     DType.I64: types.int64,
     DType.BOOL: types.boolean,

@@ -72,11 +72,11 @@ class ReduceKernel:
 
     @property
     def accumulator(self) -> DType:
-        """Sums and products of f32 run in f64."""
+        """Sums and products of f32, and so of halves, run in f64."""
         dtype = self.ins[0]
         if isinstance(self.element, Expression):
             (dtype,) = dtypes_of(self.element, self.ins)
-        return DType.F64 if dtype is DType.F32 and self.code in ("add", "mul") else dtype
+        return DType.F64 if dtype.wide is DType.F32 and self.code in ("add", "mul") else dtype
 
     @property
     def name(self) -> str:
@@ -106,15 +106,21 @@ class GemmKernel:
 
     Record: out, a, b; m, n, k; leading dimensions of a, b, out; whether a, b are transposed;
     batch sizes; batch strides of out, a, b.
+
+    Attributes:
+        dtype: of all three.
+        batch: number of batch axes.
+        adds: whether products are added to what stands in `out`.
     """
 
     dtype: DType
     batch: int
+    adds: bool = False
 
     @property
     def name(self) -> str:
         """A name that says what it is."""
-        return f"gemm_{self.dtype.value}_b{self.batch}"
+        return f"gemm_{self.dtype.value}_b{self.batch}{'_adds' if self.adds else ''}"
 
 
 @dataclass(frozen=True, slots=True)

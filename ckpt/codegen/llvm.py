@@ -5,16 +5,22 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ckpt.codegen import halves
 from ckpt.codegen.machine import Value
 from ckpt.ir.types import DType
 
 TYPES = {
     DType.F32: "float",
     DType.F64: "double",
+    DType.F16: "float",
+    DType.BF16: "float",
     DType.I32: "i32",
     DType.I64: "i64",
     DType.BOOL: "i1",
 }
+"""In registers."""
+
+_MEMORY = {**TYPES, DType.F16: "i16", DType.BF16: "i16", DType.BOOL: "i8"}
 _COMPARE_FLOAT = {"eq": "oeq", "ne": "une", "lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge"}
 _COMPARE_INT = {"eq": "eq", "ne": "ne", "lt": "slt", "le": "sle", "gt": "sgt", "ge": "sge"}
 
@@ -87,8 +93,7 @@ class Writer:
 
     def at(self, base: str, dtype: DType, index: str) -> str:
         """The address of an element."""
-        memory = "i8" if dtype is DType.BOOL else TYPES[dtype]
-        return self.let(f"getelementptr {memory}, ptr {base}, i64 {index}", "at")
+        return self.let(f"getelementptr {_MEMORY[dtype]}, ptr {base}, i64 {index}", "at")
 
     def times(self, x: str, y: str) -> str:
         """The product of two i64."""
@@ -97,22 +102,25 @@ class Writer:
     def load(self, place: str, dtype: DType, lanes: int = 1) -> Value:
         """Load one element, or as many neighbours as there are lanes."""
         mark = ", !llvm.access.group !1" if self.parallel else ""
-        memory = "i8" if dtype is DType.BOOL else TYPES[dtype]
-        wide = _wide(memory, lanes)
+        wide = _wide(_MEMORY[dtype], lanes)
         text = self.let(f"load {wide}, ptr {place}, align {dtype.itemsize}{mark}", "x")
         if dtype is DType.BOOL:
             text = self.let(f"icmp ne {wide} {text}, {_splat('i8', '0', lanes)}")
+        if dtype.is_half:
+            bits = self.let(f"zext {wide} {text} to {_wide('i32', lanes)}")
+            return halves.widened(LlvmScalars(self, lanes), Value(bits, DType.I32), dtype)
         return Value(text, dtype)
 
     def store(self, value: Value, place: str, lanes: int = 1) -> None:
         """Store one element, or as many neighbours as there are lanes."""
         mark = ", !llvm.access.group !1" if self.parallel else ""
-        text, memory = value.text, TYPES[value.dtype]
+        text, wide = value.text, _wide(_MEMORY[value.dtype], lanes)
         if value.dtype is DType.BOOL:
-            memory = "i8"
-            text = self.let(f"zext {_wide('i1', lanes)} {text} to {_wide('i8', lanes)}")
-        align = value.dtype.itemsize
-        self.do(f"store {_wide(memory, lanes)} {text}, ptr {place}, align {align}{mark}")
+            text = self.let(f"zext {_wide('i1', lanes)} {text} to {wide}")
+        if value.dtype.is_half:
+            bits = halves.stored(LlvmScalars(self, lanes), value).text
+            text = self.let(f"trunc {_wide('i32', lanes)} {bits} to {wide}")
+        self.do(f"store {wide} {text}, ptr {place}, align {value.dtype.itemsize}{mark}")
 
     @contextmanager
     def loop(
@@ -208,6 +216,8 @@ class LlvmScalars:
         """See `Scalars.cast`."""
         if x.dtype is dtype:
             return x
+        if x.dtype.is_half or dtype.is_half:
+            return halves.converted(self, x, dtype)
         if dtype is DType.BOOL:
             return self.compare("ne", x, self.const(0, x.dtype))
         if x.dtype.is_float and dtype.is_float:

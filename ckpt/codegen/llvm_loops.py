@@ -293,7 +293,7 @@ def gemm_ir(kernel: GemmKernel) -> str:
 
     m, n, k, lda, ldb, ldc = (number(i) for i in range(3, 9))
     flag_a, flag_b = flag(9), flag(10)
-    one, zero = factor(1), factor(0)
+    one, kept = factor(1), factor(float(kernel.adds))
     sizes = [w.word(11 + i) for i in range(kernel.batch)]
     strides = [
         [w.word(11 + kernel.batch * (1 + x) + i) for i in range(kernel.batch)] for x in range(3)
@@ -307,7 +307,7 @@ def gemm_ir(kernel: GemmKernel) -> str:
             return
         # column-major BLAS is told that outᵀ = bᵀ aᵀ
         c, a, b = arrays
-        order = [flag_b, flag_a, n, m, k, one, b, ldb, a, lda, zero, c, ldc]
+        order = [flag_b, flag_a, n, m, k, one, b, ldb, a, lda, kept, c, ldc]
         w.do(f"call void @{name}({', '.join(f'ptr {x}' for x in order)})")
 
     nest(0, [out, a, b])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from ckpt.codegen import halves
 from ckpt.codegen.expression import expression_of, run_steps
 from ckpt.codegen.kernels import (
     ArrayShape,
@@ -33,6 +34,8 @@ from ckpt.ir.types import DType
 _NAMES = {
     DType.F32: "float32",
     DType.F64: "float64",
+    DType.F16: "float32",
+    DType.BF16: "float32",
     DType.I32: "int32",
     DType.I64: "int64",
     DType.BOOL: "boolean",
@@ -106,6 +109,8 @@ class _Source:
     def cast(self, x: Value, dtype: DType) -> Value:
         if x.dtype is dtype:
             return x
+        if x.dtype.is_half or dtype.is_half:
+            return halves.converted(self, x, dtype)
         if dtype is DType.BOOL:
             return self.compare("ne", x, self.const(0, x.dtype))
         return self.value(x.text, dtype)
@@ -130,10 +135,16 @@ class _Source:
         return result
 
     def load(self, place: str, dtype: DType) -> Value:
-        return Value(self.let(f"load_{dtype.value}({place})", "x"), dtype)
+        loaded = self.let(f"load_{dtype.value}({place})", "x")
+        if dtype.is_half:
+            return halves.widened(self, self.value(loaded, DType.I32), dtype)
+        return Value(loaded, dtype)
 
     def store(self, place: str, value: Value) -> None:
-        self.do(f"store_{value.dtype.value}({place}, {value.text})")
+        text = value.text
+        if value.dtype.is_half:
+            text = f"int16({halves.stored(self, value).text})"
+        self.do(f"store_{value.dtype.value}({place}, {text})")
 
 
 def source_of(kernel: Signature, name: str) -> str:
@@ -360,7 +371,8 @@ def _gemm(s: _Source, kernel: GemmKernel) -> None:
     name = "sgemm" if kernel.dtype is DType.F32 else "dgemm"
     m, n, k, lda, ldb, ldc = (s.let(f"on_stack(int32(record[{i}]))", "size") for i in range(3, 9))
     flag_a, flag_b = (s.let(f"on_stack(uint8(84 if record[{i}] else 78))", "flag") for i in (9, 10))
-    one, zero = s.let(f"on_stack({kind}(1))", "one"), s.let(f"on_stack({kind}(0))", "zero")
+    one = s.let(f"on_stack({kind}(1))", "one")
+    kept = s.let(f"on_stack({kind}({int(kernel.adds)}))", "kept")
     places = ["record[0]", "record[1]", "record[2]"]
     for axis in range(kernel.batch):
         s.do(f"for i{axis} in range(record[{11 + axis}]):")
@@ -376,7 +388,7 @@ def _gemm(s: _Source, kernel: GemmKernel) -> None:
             for x, p in enumerate(places)
         ]
     c, a, b = places
-    args = [flag_b, flag_a, n, m, k, one, b, ldb, a, lda, zero, c, ldc]
+    args = [flag_b, flag_a, n, m, k, one, b, ldb, a, lda, kept, c, ldc]
     s.do(f"blas_{name}({', '.join(args)})")
 
 

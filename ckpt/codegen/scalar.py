@@ -8,18 +8,26 @@ take the divisor's sign.
 
 from math import inf
 
+from ckpt.codegen.halves import as_f32
 from ckpt.codegen.machine import Rule, Scalars, Value
 from ckpt.codegen.mathematics import FUNCTIONS
 from ckpt.ir.types import DType
 
 
 def scalar(code: str, s: Scalars, out: DType, ins: tuple[Value, ...]) -> Value:
-    """Print one element of a code.
+    """Print one element of a code: of halves in f32, its result rounded.
 
     Raises:
         KeyError: there is no such code.
     """
-    return CODES[code](s, out, ins)
+    made = CODES[code](s, out.wide, tuple(map(as_f32, ins)))
+    if not out.is_half:
+        return made
+    return Value(made.text, out) if code in _MOVES else s.cast(made, out)
+
+
+_MOVES = {"copy", "zero", "neg", "abs", "sign", "maximum", "minimum", "where", "gate"}
+"""Of halves they make halves: nothing to round."""
 
 
 def _binary(op: str) -> Rule:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ckpt.codegen.calls import Address, Call, Frame, calls_of
+from ckpt.codegen.calls import calls_of
 from ckpt.codegen.drivers.frame import WORDS as FRAME_WORDS
 from ckpt.codegen.kernels import Signature
 from ckpt.codegen.proof import prove
+from ckpt.codegen.record import Address, Call, Frame
 from ckpt.codegen.tiles import tiles_of
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Lit, Program, Var

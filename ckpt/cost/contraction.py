@@ -63,13 +63,21 @@ class Operand:
         return (*self.batch.strides, *self.free.strides, *self.summed.strides)
 
     def packed(self) -> "Operand":
-        """The same operand after it was copied into row-major order of `shape`."""
-        strides = Layout.contiguous(self.shape).strides
-        b, f = len(self.batch.sizes), len(self.free.sizes)
+        """The same operand after it was copied: without gaps, contracted axes last.
+
+        Where those that are free are nearest together already, they come last.
+        """
+        matrix = self.matrix()
+        free_last = matrix is not None and matrix[1]
+        batch, free, summed = self.batch.sizes, self.free.sizes, self.summed.sizes
+        order = (*batch, *summed, *free) if free_last else (*batch, *free, *summed)
+        strides = Layout.contiguous(order).strides
+        of_free = len(batch) + (len(summed) if free_last else 0)
+        of_summed = len(batch) + (0 if free_last else len(free))
         return Operand(
-            Axes(self.batch.sizes, strides[:b]),
-            Axes(self.free.sizes, strides[b : b + f]),
-            Axes(self.summed.sizes, strides[b + f :]),
+            Axes(batch, strides[: len(batch)]),
+            Axes(free, strides[of_free : of_free + len(free)]),
+            Axes(summed, strides[of_summed : of_summed + len(summed)]),
         )
 
 
@@ -89,6 +97,11 @@ class Product:
     def n(self) -> int:
         """Columns of a product."""
         return prod(self.right.free.sizes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the result: batch, rows of left, rows of right."""
+        return (*self.left.batch.sizes, *self.left.free.sizes, *self.right.free.sizes)
 
     @property
     def k(self) -> int:

@@ -15,9 +15,6 @@ from ckpt.ir.types import DType
 VARIABLE = "CKPT_DEVICE"
 """The environment variable that names the device file of this machine."""
 
-_HALF = ("bf16", "f16")
-"""Dtypes that devices may have a rate for and programs of our own do not use."""
-
 M = TypeVar("M", bound=BaseModel)
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -43,8 +40,8 @@ class Device(BaseModel):
     Attributes:
         name: how reports call it.
         flops_per_second: per dtype ("f32", "f64", "i32", "i64", "bool", and "bf16" and "f16" where
-            they are known), sustained by dense matrix products (or, for integers and bool, by
-            elementwise loops).
+            they are not worked on as f32), sustained by dense matrix products (or, for integers and
+            bool, by elementwise loops).
         bytes_per_second: memory bandwidth of long loops.
         capacity_bytes: memory in all; None when it is not known.
         launch_seconds: what a kernel costs before it does anything.
@@ -68,10 +65,10 @@ class Device(BaseModel):
 
     @model_validator(mode="after")
     def _rates(self) -> "Device":
-        """Every dtype needs a rate, and nothing else may have one."""
-        missing = [t.value for t in DType if t.value not in self.flops_per_second]
-        known = {*(d.value for d in DType), *_HALF}
-        unknown = [t for t in self.flops_per_second if t not in known]
+        """Every dtype but halves needs a rate, and nothing else may have one."""
+        needed = [t.value for t in DType if not t.is_half]
+        missing = [t for t in needed if t not in self.flops_per_second]
+        unknown = [t for t in self.flops_per_second if t not in {d.value for d in DType}]
         if missing or unknown:
             said = f"lacks {', '.join(missing)}" if missing else f"has unknown {unknown[0]!r}"
             raise ValueError(f"flops_per_second {said}")

@@ -48,7 +48,8 @@ class CostModel:
         """Seconds by the device's rates alone."""
         cost = eqn.op.cost(*(x.type.plain() for x in eqn.ins))
         dtypes = [v.type.dtype for v in eqn.outs] or [x.type.dtype for x in eqn.ins]
-        rate = self.device.flops_per_second[dtypes[0].value]
+        rates = self.device.flops_per_second
+        rate = rates.get(dtypes[0].value) or rates[dtypes[0].wide.value]
         moved = cost.read_bytes + cost.written_bytes
         device = self.device
         near = moved <= device.cache_bytes and device.cache_bytes_per_second

@@ -10,7 +10,7 @@ from ckpt.frontends.tracer import Tracer, require_live
 from ckpt.frontends.tracing import Trace, current
 from ckpt.ir.op import Array
 from ckpt.ir.program import Lit
-from ckpt.ir.types import DType, Type
+from ckpt.ir.types import SUPPORTED, DType, Type
 
 
 def has_tracer(*values: Any) -> bool:
@@ -37,10 +37,10 @@ def concrete(value: Any) -> Array:
             "Use plain arrays; keep a mask as an array of bool and select with np.where.",
         )
     array: Array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf" and array.dtype != DType.BF16.numpy:
         refusals.refuse(
             f"{_described(value)} of dtype {array.dtype} cannot be part of a traced program",
-            "Use arrays of float32, float64, int32, int64 or bool, and Python numbers.",
+            f"Use arrays of {SUPPORTED}, and Python numbers.",
         )
     return array
 
@@ -92,8 +92,7 @@ def supported(dtype: Any, what: str = "an array") -> DType:
     except IRTypeError as unsupported:
         raise TraceError(
             f"{what} has dtype {np.dtype(dtype)}, at {refusals.here()}\n"
-            "  Traced programs compute in float32, float64, int32, int64 and bool; convert with "
-            "astype before."
+            f"  Traced programs take {SUPPORTED}; convert with astype before."
         ) from unsupported
 
 

@@ -1,5 +1,9 @@
-"""Which dtype NumPy 2 computes in: arrays decide, Python numbers give way."""
+"""Which dtype NumPy 2 computes in: arrays decide, Python numbers give way.
 
+NumPy knows no bfloat16: it promotes as float16 does, and the two together as float32 (JAX's rule).
+"""
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -36,8 +40,35 @@ def result_dtype(*xs: Operand, what: str) -> DType:
     Raises:
         TraceError: the promoted dtype is not supported.
     """
-    kinds = [dtype_of(x) for x in xs]
-    return supported(np.result_type(*(k(0) if isinstance(k, type) else k for k in kinds)), what)
+    return joined_dtype([dtype_of(x) for x in xs], what)
+
+
+def joined_dtype(kinds: Sequence[Any], what: str) -> DType:
+    """The dtype to which NumPy promotes dtypes, and `int` and `float` for Python numbers.
+
+    Raises:
+        TraceError: the promoted dtype is not supported.
+    """
+    (found,) = _as_float16(kinds, lambda known: [_joined(known)])
+    return supported(found, what)
+
+
+def _joined(kinds: Sequence[Any]) -> np.dtype[Any]:
+    return np.result_type(*(k(0) if isinstance(k, type) else k for k in kinds))
+
+
+def _as_float16(
+    kinds: Sequence[Any], resolve: Callable[[list[Any]], Sequence[np.dtype[Any]]]
+) -> list[np.dtype[Any]]:
+    """What `resolve` says of dtypes with float16 in place of bfloat16, which it is put back for."""
+    found = [k for k in kinds if isinstance(k, np.dtype)]
+    if _BFLOAT16 not in found:
+        return list(resolve(list(kinds)))
+    both = _FLOAT16 in found
+    known = DType.F32.numpy if both else _FLOAT16
+    halves = (_FLOAT16, _BFLOAT16)
+    replaced = [known if isinstance(k, np.dtype) and k in halves else k for k in kinds]
+    return [_BFLOAT16 if d == _FLOAT16 else d for d in resolve(replaced)]
 
 
 def loop_dtypes(ufunc: np.ufunc, xs: tuple[Operand, ...], **given: Any) -> tuple[DType, ...]:
@@ -50,11 +81,24 @@ def loop_dtypes(ufunc: np.ufunc, xs: tuple[Operand, ...], **given: Any) -> tuple
     asked = [dtype_of(x) for x in xs]
     if all(isinstance(k, type) for k in asked):  # of numbers alone, comparisons know no dtype
         asked = [np.asarray(k(0)).dtype for k in asked]
-    kinds = (*asked, *(None,) * ufunc.nout)
     dtype = given.pop("dtype", None)
-    if dtype is not None:
-        given["signature"] = (*(None,) * ufunc.nin, *(np.dtype(dtype),) * ufunc.nout)
-    found = ufunc.resolve_dtypes(kinds, **given)
+    if dtype is not None:  # which alone decides
+        asked = [DType.F32.numpy if k in _HALVES else k for k in asked]
+        asked.append(np.dtype(dtype))
+
+    def resolve(kinds: list[Any]) -> list[np.dtype[Any]]:
+        ins, wanted = kinds[: ufunc.nin], kinds[ufunc.nin :]
+        if wanted:
+            given["signature"] = (*(None,) * ufunc.nin, *wanted * ufunc.nout)
+        loop = list(ufunc.resolve_dtypes((*ins, *(None,) * ufunc.nout), **given))
+        if wanted or _FLOAT16 in loop or _joined(ins) != _FLOAT16:
+            return loop
+        # functions of SciPy have no loops for it: where they have one for float32, that is meant
+        ins = [DType.F32.numpy if k == _FLOAT16 else k for k in ins]
+        loop = ufunc.resolve_dtypes((*ins, *(None,) * ufunc.nout), **given)
+        return [_FLOAT16 if d == DType.F32.numpy else d for d in loop]
+
+    found = _as_float16(asked, resolve)
     return tuple(supported(d, f"what {qualified(ufunc)} computes in") for d in found)
 
 
@@ -79,3 +123,4 @@ def promoted(*xs: Any, what: str) -> list[Tracer]:
 
 
 _SUPPORTED = {d.numpy for d in DType}
+_FLOAT16, _BFLOAT16 = _HALVES = DType.F16.numpy, DType.BF16.numpy

@@ -26,7 +26,7 @@ from ckpt.frontends.lets import (
     total,
 )
 from ckpt.frontends.lift import supported
-from ckpt.frontends.promotion import converted, operand
+from ckpt.frontends.promotion import converted, joined_dtype, operand
 from ckpt.frontends.selection import where as select
 from ckpt.frontends.tracer import Tracer
 from ckpt.ir.types import DType
@@ -218,10 +218,19 @@ def count_nonzero(a: Any, axis: Any = None, *, keepdims: bool = False) -> Tracer
 
 
 def _averaging(x: Tracer, dtype: Any) -> Tracer:
-    """The operand in the dtype in which NumPy averages: f64 for bools and integers."""
+    """The operand in the dtype in which means are worked out: f64 for bools and integers.
+
+    Of halves f32, in which NumPy averages too: their sums may be infinite where the mean is not.
+    """
     if dtype is not None:
-        return cast(x, supported(dtype, "the mean"))
-    return x if x.type.dtype.is_float else cast(x, DType.F64)
+        x = cast(x, supported(dtype, "the mean"))
+    return cast(x, x.type.dtype.wide if x.type.dtype.is_float else DType.F64)
+
+
+def _averaged(x: Tracer, of: Any, dtype: Any) -> Tracer:
+    """A mean of halves, or of what was asked for in them, in their dtype."""
+    asked = of.type.dtype if dtype is None else supported(dtype, "the mean")
+    return cast(x, asked) if asked.is_half else x
 
 
 def _count(x: Tracer, axes: Axes, where: Any) -> Any:
@@ -243,10 +252,11 @@ def mean(
 ) -> Any:
     """`np.mean`: the sum divided by the number of elements."""
     del out
-    x = _averaging(array(a), dtype)
+    given = array(a)
+    x = _averaging(given, dtype)
     axes = axes_of(axis, x.ndim)
     result = total(_masked(x, where, 0), axes) / _count(x, axes, where)
-    return keeping(result, x.shape, axes, keepdims)
+    return _averaged(keeping(result, x.shape, axes, keepdims), given, dtype)
 
 
 @rule_of(np.var)
@@ -264,7 +274,8 @@ def var(  # noqa: PLR0917
 ) -> Any:
     """`np.var`: the mean of squared deviations, in two passes as NumPy has it."""
     del out
-    x = _averaging(array(a), dtype)
+    given = array(a)
+    x = _averaging(given, dtype)
     axes = axes_of(axis, x.ndim)
     count = _count(x, axes, where)
     if mean is None:
@@ -275,7 +286,7 @@ def var(  # noqa: PLR0917
     squares = _masked(np.square(x - middle), where, 0)
     rest = count - (ddof if correction is _UNSET else correction)
     result: Any = total(squares, axes) / np.maximum(rest, 0)
-    return keeping(result, x.shape, axes, keepdims)
+    return _averaged(keeping(result, x.shape, axes, keepdims), given, dtype)
 
 
 @rule_of(np.std)
@@ -327,7 +338,7 @@ def average(
             w = reshape(w, tuple(n if i in axes else 1 for i, n in enumerate(x.shape)))
             w = broadcast_to(w, x.shape)
         dtypes = [x.dtype, w.dtype] + [np.dtype(np.float64)] * (not x.type.dtype.is_float)
-        dtype = supported(np.result_type(*dtypes), "the average")
+        dtype = joined_dtype(dtypes, "the average")
         x, w = cast(x, dtype), cast(w, dtype)
         scale = sum(w, axis, keepdims=keepdims)
         result = sum(np.multiply(x, w), axis, keepdims=keepdims) / scale

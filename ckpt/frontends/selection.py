@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ckpt.frontends import refusals
@@ -71,7 +72,7 @@ def nan_to_num(
     x = array(x)
     if not x.type.dtype.is_float:
         return x
-    limits = np.finfo(x.dtype)
+    limits = ml_dtypes.finfo(x.dtype)
     high = float(limits.max) if posinf is None else posinf
     low = float(limits.min) if neginf is None else neginf
     for bad, value in ((np.isnan(x), nan), (x == np.inf, high), (x == -np.inf, low)):

@@ -28,6 +28,7 @@ from ckpt.frontends.lets import (
 )
 from ckpt.frontends.lift import lift
 from ckpt.frontends.tracer import Tracer
+from ckpt.ir.types import DType
 from ckpt.ops.indexing import ScatterAdd, ScatterSet
 from ckpt.ops.pieces import Pad, Slice
 
@@ -99,7 +100,9 @@ def _require_same_kind(x: Tracer, value: Any) -> None:
     given = value if isinstance(value, Tracer) else np.asarray(value)
     weak = isinstance(value, (int, float)) or getattr(value, "weak", None)
     kinds = {"b": 0, "i": 1, "u": 1, "f": 2}
-    if kinds.get(given.dtype.kind, 3) > kinds[x.dtype.kind] and not (weak and x.dtype.kind == "f"):
+    mine = 2 if x.type.dtype.is_float else kinds[x.dtype.kind]
+    theirs = 2 if given.dtype == DType.BF16.numpy else kinds.get(given.dtype.kind, 3)
+    if theirs > mine and not (weak and mine == 2):
         raise TypeError(
             f"cannot put {given.dtype} into an array of {x.dtype} without rounding, "
             f"at {refusals.here()}\n  Convert the array with astype before."

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ckpt.errors import ArgumentError
+from ckpt.ir.meaning import evaluate
 from ckpt.ir.op import Array
 from ckpt.ir.program import Atom, Program, Var
 from ckpt.ir.types import Space, type_of
@@ -36,7 +37,5 @@ def interpret(program: Program, *arrays: Any) -> tuple[Array, ...]:
 
     with np.errstate(all="ignore"):
         for eqn in program.eqns:
-            results = eqn.op.impl(*map(value, eqn.ins))
-            results = results if isinstance(results, tuple) else (results,)
-            env.update(zip(eqn.outs, results, strict=True))
+            env.update(zip(eqn.outs, evaluate(eqn.op, *map(value, eqn.ins)), strict=True))
     return tuple(env[v] for v in program.outs)

@@ -137,12 +137,15 @@ class Library:
         scratch_bytes: of all parts.
         parts: calls that together do the same; each has an equal share of the scratch. A part of
             a result is passed as if it were contiguous: the function must know better.
+        moves: whether it only copies elements and writes zeros: it is called with halves as they
+            stand, and otherwise with copies of them in f32 (`ckpt.cost.halves`).
     """
 
     name: str
     params: tuple[Any, ...] = ()
     scratch_bytes: int = 0
     parts: tuple[Part, ...] = ()
+    moves: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

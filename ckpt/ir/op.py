@@ -98,6 +98,10 @@ class Op(ABC):
     effects: ClassVar[bool] = False
     """Whether a second run could be observed; such a let is never recomputed."""
 
+    knows_halves: ClassVar[bool] = False
+    """Whether `impl` takes halves as they are, because it runs lets of its own (`ckpt.ir.meaning`).
+    """
+
     @property
     def name(self) -> str:
         """The snake-case name under which the class is registered."""
@@ -222,6 +226,8 @@ class HoldsPrograms(Op):
     """An op with programs among its parameters: the passes come to it as arguments."""
 
     __slots__ = ()
+
+    knows_halves: ClassVar[bool] = True
 
     @abstractmethod
     def programs(self) -> tuple[Program, ...]:

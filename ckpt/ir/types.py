@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from ckpt.errors import IRTypeError
@@ -15,6 +16,8 @@ class DType(enum.Enum):
 
     F32 = "f32"
     F64 = "f64"
+    F16 = "f16"
+    BF16 = "bf16"
     I32 = "i32"
     I64 = "i64"
     BOOL = "bool"
@@ -25,6 +28,15 @@ class DType(enum.Enum):
         return _NUMPY[self]
 
     @property
+    def type_name(self) -> str:
+        """How users write it.
+
+        >>> DType.F32.type_name, DType.BF16.type_name
+        ('np.float32', 'ml_dtypes.bfloat16')
+        """
+        return f"{'ml_dtypes' if self is DType.BF16 else 'np'}.{self.numpy}"
+
+    @property
     def itemsize(self) -> int:
         """Bytes of one element."""
         return _NUMPY[self].itemsize
@@ -32,7 +44,21 @@ class DType(enum.Enum):
     @property
     def is_float(self) -> bool:
         """Whether values of this dtype have tangents."""
-        return self in (DType.F32, DType.F64)
+        return self in (DType.F32, DType.F64, *_HALVES)
+
+    @property
+    def is_half(self) -> bool:
+        """Whether values of this dtype are stored in two bytes and worked on in f32."""
+        return self in _HALVES
+
+    @property
+    def wide(self) -> "DType":
+        """The dtype in which values of this one are worked on: f32 for halves, else itself.
+
+        >>> DType.BF16.wide, DType.I32.wide
+        (<DType.F32: 'f32'>, <DType.I32: 'i32'>)
+        """
+        return DType.F32 if self in _HALVES else self
 
     @property
     def is_integer(self) -> bool:
@@ -44,23 +70,30 @@ class DType(enum.Enum):
         """The DType of a NumPy dtype.
 
         Raises:
-            IRTypeError: the dtype is none of float32, float64, int32, int64, bool.
+            IRTypeError: the dtype is none of float32, float64, float16, bfloat16 (that of
+                ml_dtypes), int32, int64, bool.
 
-        >>> DType.of(np.float32)
-        <DType.F32: 'f32'>
+        >>> DType.of(np.float32), DType.of(ml_dtypes.bfloat16)
+        (<DType.F32: 'f32'>, <DType.BF16: 'bf16'>)
         """
         found = _OF.get(np.dtype(dtype))
         if found is None:
             raise IRTypeError(
                 f"dtype {np.dtype(dtype)} is not supported; "
-                "use float32, float64, int32, int64 or bool (array.astype(...) converts)"
+                f"use {SUPPORTED} (array.astype(...) converts)"
             )
         return found
 
 
+SUPPORTED = "float32, float64, float16, ml_dtypes.bfloat16, int32, int64 or bool"
+"""The dtypes that programs know, for messages."""
+
+_HALVES = (DType.F16, DType.BF16)
 _NUMPY: dict[DType, np.dtype[Any]] = {
     DType.F32: np.dtype(np.float32),
     DType.F64: np.dtype(np.float64),
+    DType.F16: np.dtype(np.float16),
+    DType.BF16: np.dtype(ml_dtypes.bfloat16),
     DType.I32: np.dtype(np.int32),
     DType.I64: np.dtype(np.int64),
     DType.BOOL: np.dtype(np.bool_),
@@ -123,6 +156,10 @@ class Type:
     def cast(self, dtype: DType) -> "Type":
         """This type with another dtype."""
         return replace(self, dtype=dtype)
+
+    def widened(self) -> "Type":
+        """This type in the dtype in which its elements are worked on."""
+        return self if self.dtype.wide is self.dtype else self.cast(self.dtype.wide)
 
     def __str__(self) -> str:
         linear = "lin " if self.linear else ""

@@ -109,18 +109,20 @@ def uniform(
         key: `i64[2]`; it is used up.
         shape: of the result; bounds broadcast into it.
         low: the lower bound.
-        high: the upper bound; rounding may reach it unless the bounds are 0 and 1.
-        dtype: float32 or float64.
+        high: the upper bound; rounding may reach it, unless the bounds are 0 and 1 and dtype is
+            no half.
+        dtype: of floats; halves are rounded from float32.
 
     >>> x = uniform(key(0), 1000)
     >>> bool(x.min() >= 0), bool(x.max() < 1)
     (True, True)
     """
-    u: Any = _unit(key, lengths(shape), _float(dtype))
+    kind = _float(dtype)
+    u: Any = _unit(key, lengths(shape), kind.wide)
     if _is(low, 0.0) and _is(high, 1.0):
-        return u
+        return cast(u, kind)
     low, high = (cast(array(bound), u.type.dtype) for bound in (low, high))
-    return low + u * (high - low)
+    return cast(low + u * (high - low), kind)
 
 
 @on_arrays_too
@@ -130,7 +132,7 @@ def normal(key: Any, shape: Shape = (), *, dtype: Any = np.float64) -> Any:
     Args:
         key: `i64[2]`; it is used up.
         shape: of the result.
-        dtype: float32 or float64.
+        dtype: of floats; halves are rounded from float32.
 
     Source: Box, Muller. A Note on the Generation of Random Normal Deviates. 1958.
 
@@ -141,11 +143,12 @@ def normal(key: Any, shape: Shape = (), *, dtype: Any = np.float64) -> Any:
     wanted = lengths(shape)
     size = math.prod(wanted)
     half = -(-size // 2)
-    pairs: Any = _unit(key, (2, half), _float(dtype))
+    kind = _float(dtype)
+    pairs: Any = _unit(key, (2, half), kind.wide)
     radius = np.sqrt(-2.0 * np.log1p(-pairs[0]))  # of 1 - u, which is never zero
     angle = (2.0 * math.pi) * pairs[1]
     both: Any = np.concatenate([radius * np.cos(angle), radius * np.sin(angle)])
-    return reshape(both[:size], wanted)
+    return cast(reshape(both[:size], wanted), kind)
 
 
 @on_arrays_too
@@ -201,7 +204,7 @@ def _unit(key: Any, shape: tuple[int, ...], dtype: DType) -> Tracer:
 def _float(dtype: Any) -> DType:
     kind = supported(dtype, "random floats")
     if not kind.is_float:
-        raise TraceError(f"random floats are float32 or float64, not {np.dtype(dtype)}")
+        raise TraceError(f"random floats are of a float dtype, not {np.dtype(dtype)}")
     return kind
 
 

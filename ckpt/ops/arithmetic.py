@@ -157,7 +157,7 @@ class Cast(Elementwise):
         return ins[0].cast(self.dtype)
 
     def impl(self, *ins: Array) -> Array:
-        return ins[0].astype(self.dtype.numpy)
+        return ins[0].astype(self.dtype.wide.numpy).astype(self.dtype.numpy)
 
     def linear_in(self, n_ins: int) -> tuple[frozenset[int], ...]:
         del n_ins
@@ -198,7 +198,7 @@ class Gate(Linear, Elementwise):
         require(len(ins) == 2, self, "takes a value and a mask", *ins)
         x, mask = ins
         require(mask.dtype is DType.BOOL, self, "the mask must be bool", *ins)
-        require(x.dtype in self.accepts, self, "the value must be a number", *ins)
+        require(x.dtype.wide in self.accepts, self, "the value must be a number", *ins)
         return Type(common_shape(self, ins), x.dtype)
 
     def impl(self, *ins: Array) -> Array:

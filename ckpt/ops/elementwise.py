@@ -60,7 +60,7 @@ class Elementwise(Op):
     """An op that works on each index by itself; its meaning is the ufunc that `numpy` names.
 
     Attributes:
-        accepts: operand dtypes.
+        accepts: operand dtypes; with f32 also the halves, which are worked on in it.
         arity: number of operands.
         returns: the result's dtype; None when it is the operands'.
         domain: the range in which samples are drawn.
@@ -77,8 +77,8 @@ class Elementwise(Op):
         require(len(ins) == self.arity, self, f"takes {self.arity} operands", *ins)
         dtype = ins[0].dtype
         require(all(t.dtype is dtype for t in ins), self, "operand dtypes differ", *ins)
-        known = ", ".join(t.value for t in self.accepts)
-        require(dtype in self.accepts, self, f"operands must be one of {known}", *ins)
+        known = ", ".join(t.value for t in DType if t.wide in self.accepts)
+        require(dtype.wide in self.accepts, self, f"operands must be one of {known}", *ins)
         return Type(common_shape(self, ins), self.returns or dtype)
 
     def impl(self, *ins: Array) -> Array:

@@ -6,13 +6,14 @@ the steps lives in registers and costs no traffic; the bits are those of the ste
 
 from collections.abc import Iterable, Sequence
 from math import prod
-from typing import NoReturn, final
+from typing import ClassVar, NoReturn, final
 
 import numpy as np
 
 from ckpt.errors import UnsupportedOpError
 from ckpt.ir.build import Builder
 from ckpt.ir.kernel import Axes, Expression, Kernel, Map, Reduce, Step
+from ckpt.ir.meaning import evaluate
 from ckpt.ir.op import OPS, Array, Cost, Op, Sample, Tangents, primitive, require
 from ckpt.ir.program import Atom
 from ckpt.ir.types import DType, Type
@@ -60,6 +61,8 @@ class Fused(Op):
     results: Axes
     reduce: tuple[str, Axes] | None
     by: tuple[Axes, ...] = ()
+
+    knows_halves: ClassVar[bool] = True
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -121,11 +124,10 @@ class Fused(Op):
         for step in self.steps:
             op = step_op(step)
             assert op is not None
-            made = op.impl(*(values[i] for i in step[2]))
-            values.append(np.asarray(made))
+            values += evaluate(op, *(values[i] for i in step[2]))
         outs = [np.array(np.broadcast_to(values[i], self.shape), order="C") for i in self.results]
         if self.reduce is not None:
-            return self._reduction().impl(outs[0])
+            return evaluate(self._reduction(), outs[0])
         return tuple(outs) if len(outs) > 1 else outs[0]
 
     def cost(self, *ins: Type) -> Cost:

@@ -160,7 +160,7 @@ class Take(Linear):
 
     def lower(self, *ins: Type) -> Kernel:
         del ins
-        return Library("take", (self.axis,))
+        return Library("take", (self.axis,), moves=True)
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         (ct,) = cts
@@ -275,7 +275,7 @@ class ScatterSet(Op):
 
     def lower(self, *ins: Type) -> Kernel:
         del ins
-        return Library("scatter_set", (self.axis,))
+        return Library("scatter_set", (self.axis,), moves=True)
 
     def in_place(self, *ins: Type) -> tuple[int, ...]:
         del ins
@@ -375,7 +375,7 @@ class TakeAlongAxis(Linear):
 
     def lower(self, *ins: Type) -> Kernel:
         del ins
-        return Library("take_along_axis", (self.axis,))
+        return Library("take_along_axis", (self.axis,), moves=True)
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         (ct,) = cts

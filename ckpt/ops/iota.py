@@ -33,8 +33,8 @@ class Iota(Constant):
         del ins
         ones = [1] * len(self.shape)
         ones[self.axis] = self.shape[self.axis]
-        count = np.arange(self.shape[self.axis], dtype=self.dtype.numpy).reshape(ones)
-        return np.broadcast_to(count, self.shape)
+        count = np.arange(self.shape[self.axis], dtype=self.dtype.wide.numpy).reshape(ones)
+        return np.broadcast_to(count.astype(self.dtype.numpy), self.shape)
 
     def cost(self, *ins: Type) -> Cost:
         return Cost(0, 0, self.type(*ins).nbytes)

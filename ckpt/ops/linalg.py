@@ -43,7 +43,7 @@ class Triangle(Linear):
 
     def lower(self, *ins: Type) -> Library:
         del ins
-        return Library(self.name, (self.keeps_lower, self.k))
+        return Library(self.name, (self.keeps_lower, self.k), moves=True)
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         del ins
@@ -221,7 +221,8 @@ class TriangularSolve(Op):
 
 def _check_square(op: Op, a: Type, *ins: Type) -> None:
     require(a.ndim >= 2 and a.shape[-1] == a.shape[-2], op, "takes square matrices", *ins)
-    require(a.dtype.is_float, op, "takes floats; cast the operands", *ins)
+    takes = a.dtype.is_float and not a.dtype.is_half
+    require(takes, op, "takes floats, f32 or f64; cast the operands", *ins)
 
 
 def _swapped(b: Builder, x: Var) -> Var:

@@ -6,6 +6,7 @@ Their first derivatives are ops like them; beyond that they are derived as what 
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from ckpt.ir.build import Builder
 from ckpt.ir.inline import inline
@@ -30,6 +31,8 @@ class Pattern(HoldsPrograms):
     def body(self) -> Program | None:
         """Nothing stands in its place when it runs."""
         return None
+
+    knows_halves: ClassVar[bool] = False
 
     def impl(self, *ins: Array) -> tuple[Array, ...]:
         return interpret(self.meaning(*map(type_of, ins)), *ins)

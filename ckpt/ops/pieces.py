@@ -52,7 +52,7 @@ class UpdateSlice(Op):
         return Cost(0, ins[0].nbytes + ins[1].nbytes, ins[0].nbytes)
 
     def lower(self, *ins: Type) -> Kernel:
-        return Library("update_slice", window_in(ins[0].shape, self.start, self.step))
+        return Library("update_slice", window_in(ins[0].shape, self.start, self.step), moves=True)
 
     def in_place(self, *ins: Type) -> tuple[int, ...]:
         del ins

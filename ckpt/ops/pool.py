@@ -208,7 +208,7 @@ class PoolGather(Linear):
         return Cost(0.0, out.nbytes + ins[1].nbytes, out.nbytes)
 
     def lower(self, *ins: Type) -> Library:
-        return row_parts(Library(self.name), ins, [self.type(*ins)])
+        return row_parts(Library(self.name, moves=True), ins, [self.type(*ins)])
 
     def transpose(self, b: Builder, cts: Tangents, ins: Sequence[Atom]) -> Tangents:
         (ct,), (x, index) = cts, ins

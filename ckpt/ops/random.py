@@ -182,7 +182,8 @@ class BitsToUniform(Constant, Elementwise):
     def type(self, *ins: Type) -> Type:
         require(len(ins) == 1, self, "takes one operand", *ins)
         require(ins[0].dtype.is_integer, self, "takes integers", *ins)
-        require(self.dtype.is_float, self, "gives floats", *ins)
+        plain = self.dtype.is_float and not self.dtype.is_half
+        require(plain, self, "gives floats, f32 or f64; cast the result", *ins)
         wide = self.dtype is DType.F32 or ins[0].dtype is DType.I64
         require(wide, self, "32 bits are too few for f64; draw 64", *ins)
         return ins[0].cast(self.dtype)

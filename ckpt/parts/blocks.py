@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ckpt.ir.build import Builder, lit
+from ckpt.ir.meaning import evaluate
 from ckpt.ir.op import Array, Op, make
 from ckpt.ir.program import Atom, Lit, Program, Var
 from ckpt.ir.types import DType
@@ -124,5 +125,4 @@ class Blocks:
             np.asarray(x.value, x.dtype.numpy) if isinstance(x, Lit) else self._masks[x]
             for x in ins
         )
-        result: Any = op.impl(*values)
-        self._masks[outs[0]] = np.asarray(result)
+        (self._masks[outs[0]],) = evaluate(op, *values)

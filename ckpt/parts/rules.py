@@ -9,6 +9,7 @@ import numpy as np
 
 from ckpt.ir.build import lit
 from ckpt.ir.kernel import Map
+from ckpt.ir.meaning import evaluate
 from ckpt.ir.op import Op, make
 from ckpt.ir.program import Eqn, Lit, Var
 from ckpt.ir.types import Type
@@ -52,10 +53,10 @@ def _of_block(p: Blocks, op: Op, xs: Sequence[Block | Lit], shape: tuple[int, ..
     if all(s is not None for s in scalars):
         arrays = [np.asarray(s.value, s.dtype.numpy) for s in scalars if s is not None]
         with np.errstate(all="ignore"):
-            result: Any = op.impl(*arrays)
+            (result,) = evaluate(op, *arrays)
         out = op.type(*(s.type for s in scalars if s is not None))
         assert isinstance(out, Type)
-        return Splat(lit(np.asarray(result).item(), out.dtype))
+        return Splat(lit(result.item(), out.dtype))
     absorbed = _absorbed(op.name, values)
     if absorbed is not None:
         first = next(s for s in scalars if s is not None)

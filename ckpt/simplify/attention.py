@@ -18,6 +18,7 @@ from ckpt.ir.program import Atom, Eqn, Lit, Var
 from ckpt.ir.types import DType
 from ckpt.simplify.sight import Labels, Sight, named
 from ckpt.simplify.softmax import Rows, exponentials, is_total, softmax
+from ckpt.simplify.widen import cast, widened
 
 _FEATURE, _DEPTH = -1, -2
 """Labels of the last axis of v, and of that of q and k; other labels are not negative."""
@@ -110,12 +111,12 @@ class Attention:
     def emit(self, b: Builder) -> Var:
         """Emit the attention, its operands and the view of its result that is wanted."""
         scores, batch = self.scores, self.scores.batch
-        dtype = scores.query.value.type.dtype
+        given = scores.query.value.type.dtype
         operands: list[Atom] = [
             _arranged(b, scores.query, (*batch, self.row, _DEPTH)),
             _arranged(b, scores.key, (*batch, self.column, _DEPTH)),
             _arranged(b, self.value, (*batch, self.column, _FEATURE)),
-            _scale(b, scores.factors, dtype),
+            _scale(b, scores.factors, given.wide),
         ]
         square = (*batch, self.row, self.column)
         if scores.bias is not None:
@@ -126,8 +127,9 @@ class Attention:
             mask = b.emit(make("logical_not"), mask) if scores.mask.inverted else mask
             operands += [mask, scores.mask.fill]
         op = make("attention", biased=scores.bias is not None, masked=scores.mask is not None)
-        out, _ = b.emits(op, *operands)
-        return _arranged(b, Labelled(out, (*batch, self.row, _FEATURE)), named(self.result))
+        out, _ = b.emits(op, *(widened(b, x) for x in operands))
+        made = Labelled(cast(b, out, given), (*batch, self.row, _FEATURE))
+        return _arranged(b, made, named(self.result))
 
 
 def attention(sight: Sight, eqn: Eqn) -> Attention | None:
@@ -273,14 +275,14 @@ def _scale(b: Builder, factors: Sequence[Factor], dtype: DType) -> Atom:
     """All factors as one scalar."""
     number, scale = 1.0, None
     for factor in factors:
-        if isinstance(factor.value, Lit):
-            by = float(factor.value.value)
+        value = widened(b, factor.value)
+        if isinstance(value, Lit):
+            by = float(value.value)
             number = number / by if factor.divides else number * by
         elif scale is None:
-            name = "reciprocal" if factor.divides else None
-            scale = factor.value if name is None else b.emit(make(name), factor.value)
+            scale = b.emit(make("reciprocal"), value) if factor.divides else value
         else:
-            scale = b.emit(make("div" if factor.divides else "mul"), scale, factor.value)
+            scale = b.emit(make("div" if factor.divides else "mul"), scale, value)
     known = lit(number, dtype)
     if scale is None:
         return known

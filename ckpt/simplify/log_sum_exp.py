@@ -16,6 +16,7 @@ from ckpt.ir.op import make
 from ckpt.ir.program import Atom, Eqn, Var
 from ckpt.simplify.sight import Sight, named
 from ckpt.simplify.softmax import Rows, log_softmax, log_sum_exp
+from ckpt.simplify.widen import cast
 
 _ROW = -1
 """The label of the axis that a sum has no more."""
@@ -56,6 +57,9 @@ class LogSum:
 
     def emit(self, b: Builder) -> Var:
         """Emit what stands in the let's place."""
+        return cast(b, self._emit(b), self.eqn.outs[0].type.dtype)
+
+    def _emit(self, b: Builder) -> Var:
         out = self.eqn.outs[0].type
         if self.rows.axis == _ROW:
             kept = sorted(label for label in named(self.rows.labels) if label != _ROW)
@@ -127,8 +131,8 @@ def _plain(rows: Rows | None, x: Var) -> Rows | None:
 
 def _arranged(b: Builder, rows: Rows, wanted: Sequence[int]) -> Var:
     """The value of the rows with its axes in another order."""
-    x = rows.scores
-    assert isinstance(x, Var)
+    assert isinstance(rows.scores, Var)
+    x = cast(b, rows.scores, rows.scores.type.dtype.wide)
     order = tuple(rows.labels.index(label) for label in wanted)
     return x if order == tuple(range(x.type.ndim)) else b.emit(make("permute", axes=order), x)
 

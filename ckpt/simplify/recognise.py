@@ -28,7 +28,7 @@ def recognise(program: Program) -> Program:
     """Put patterns in the place of the lets that they are made of.
 
     A pattern is left as it was written when that is predicted to be faster, or when something
-    else reads what would not exist any more.
+    else reads what would not exist any more. Of halves it is made in f32 and rounded at the end.
 
     Rewrite:
         s = dot q k; ...; p = softmax s; o = dot p v   ->   o, log_sum = attention q k v scale

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 import ckpt
 from ckpt.codegen.audit import audit
-from ckpt.codegen.calls import Address, calls_of
+from ckpt.codegen.calls import calls_of
+from ckpt.codegen.record import Address
 from ckpt.codegen.tiles import tiles_of
 from ckpt.errors import ArgumentError
 from ckpt.ir.cuts import MOST_PARTS

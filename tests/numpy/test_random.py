@@ -64,7 +64,7 @@ def test_dropout_keeps_the_mean_and_drops_the_rate():
         (lambda: r.uniform(np.zeros(2)), "a key is"),
         (lambda: r.key(0.5), "a seed is one integer"),
         (lambda: r.fold_in(KEY, 1.5), "one integer"),
-        (lambda: r.uniform(KEY, 2, dtype=int), "float32 or float64"),
+        (lambda: r.uniform(KEY, 2, dtype=int), "of a float dtype"),
         (lambda: r.bits(KEY, 2, dtype=float), "int32 or int64"),
     ],
 )
