@@ -14,7 +14,8 @@ hand-written kernels of single ops.
 
 Large calls are cut into tiles by their shapes alone (`tiles`). The tasks of a step are taken by
 ticket (`native`), by the caller and by the helpers of the one pool of threads (`pool`), so that
-results have the same bits for any number of threads; BLAS runs each tile on one (`threads`).
+results have the same bits for any number of threads; BLAS runs each tile on one (`threads`). Inside
+loops, whose programs `drivers` run, who has nothing to do takes tiles of the open call (`crew`).
 `audit` watches a step in poisoned memory, `profile` times its lets, `stopwatch` lets by themselves,
 `calibrate` the machine.
 

@@ -12,11 +12,13 @@ from typing import Literal
 
 from ckpt.codegen import cache as disk
 from ckpt.codegen.compile import Compiled, compile_function, compile_ir, load, machine
+from ckpt.codegen.crew import share_ir
 from ckpt.codegen.kernels import (
     BlocksKernel,
     DriverKernel,
     GemmKernel,
     LibraryKernel,
+    ShareKernel,
     Signature,
     TiledKernel,
 )
@@ -41,9 +43,16 @@ _lock = RLock()
 
 def kernel_text(kernel: Signature, route: Route = "llvm") -> str:
     """The source of a kernel: LLVM IR or Python."""
-    if route == "numba" or isinstance(kernel, LibraryKernel | DriverKernel):
+    if _from_python(kernel, route):
         return source_of(kernel, _symbol(kernel))
     return "\n".join(_modules(kernel))
+
+
+def _from_python(kernel: Signature, route: Route) -> bool:
+    """Whether a kernel is made from Python: some are on every route, and one on none."""
+    if isinstance(kernel, ShareKernel):
+        return False
+    return route == "numba" or isinstance(kernel, LibraryKernel | DriverKernel)
 
 
 def _modules(kernel: Signature) -> list[str]:
@@ -55,6 +64,8 @@ def _modules(kernel: Signature) -> list[str]:
             return [gemm_ir(kernel)]
         case TiledKernel():
             return tiled_ir(kernel)
+        case ShareKernel():
+            return [share_ir(kernel)]
         case LibraryKernel() | DriverKernel():
             raise CodegenError(f"{kernel.name} has no LLVM form: it is made from Python")
         case _:
@@ -90,7 +101,7 @@ def build(
 
 def _build(kernel: Signature, route: Route) -> Compiled:
     text = kernel_text(kernel, route)
-    python = route == "numba" or isinstance(kernel, LibraryKernel | DriverKernel)
+    python = _from_python(kernel, route)
     key = disk.key_of("python" if python else "llvm", text, _beyond(kernel, python), machine())
     kept = disk.read(key)
     symbol = _symbol(kernel)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ckpt.codegen.native import DONE, ENTRIES, JOB_WORDS, NEXT, TASKS, interpreter
+from ckpt.codegen.native import CREW, DONE, ENTRIES, JOB_WORDS, NEXT, TASKS, interpreter
 from ckpt.codegen.pool import call_helpers, threads
 from ckpt.codegen.table import Ints, Table, entries
 
@@ -37,11 +37,13 @@ class Job:
         self._state = np.zeros(JOB_WORDS, np.int64)
         self._state[[NEXT, DONE]] = self._end
         self._state[[TASKS, ENTRIES]] = table.tasks.ctypes.data, self._entries.ctypes.data
+        self._state[CREW] = words.ctypes.data
         self._address = self._state.ctypes.data
         positions = table.positions[table.tasks[:, 0]]
         of_steps = np.array([*seconds, 0.0])
         _, stage, n_tiles = np.unique(table.tasks[:, 2], return_inverse=True, return_counts=True)
-        shared = np.unique(positions[n_tiles[stage] > 1])
+        shared = np.union1d(positions[n_tiles[stage] > 1], table.shared)
+        self._loops = bool(table.shared.size)
         self._worth_sharing = bool(of_steps[shared].sum() > _WORTH_SECONDS)
         before = np.concatenate([[0.0], np.cumsum(of_steps)])
         slices = (before[positions] // _SLICE_SECONDS).astype(np.int64)
@@ -51,14 +53,15 @@ class Job:
         """Run all tasks; what is interrupted in between ends with the tasks that were begun."""
         native = self._native
         try:
-            native.open(self._address)
+            native.open(self._address, threads())
             if self._worth_sharing and threads() > 1:
                 call_helpers(self.take_part)
             for stop in self._stops:
-                native.take_part(self._address, stop)
+                native.take_part(self._address, stop, 0)
         finally:
             native.close(self._address, self._end)
 
-    def take_part(self) -> None:
-        """Run tasks until none is left: for helpers."""
-        self._native.take_part(self._address, self._end)
+    def take_part(self, who: int) -> None:
+        """Run tasks, and tiles of loops, until none is left: for the helper with that number."""
+        # without loops there is nothing to stay for
+        self._native.take_part(self._address, self._end, who if self._loops else 0)

@@ -200,6 +200,19 @@ class DriverKernel:
 
 
 @dataclass(frozen=True, slots=True)
+class ShareKernel:
+    """Tiles of one call inside a loop, run by all threads that come (`ckpt.codegen.crew`).
+
+    Record: the crew; the address of the tiles, pairs (kernel, record); their number.
+    """
+
+    @property
+    def name(self) -> str:
+        """A name that says what it is."""
+        return "share_tiles"
+
+
+@dataclass(frozen=True, slots=True)
 class ProductKernel:
     """One matrix product by BLAS: `out = a b`, or `out += a b`.
 
@@ -289,4 +302,6 @@ class BlocksKernel:
         return {"moves": 1 + self.loops, "rest": 2}.get(form, 1)
 
 
-Signature = GemmKernel | TiledKernel | LibraryKernel | DriverKernel | BlocksKernel | Part
+Signature = (
+    GemmKernel | TiledKernel | LibraryKernel | DriverKernel | ShareKernel | BlocksKernel | Part
+)

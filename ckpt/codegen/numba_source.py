@@ -22,6 +22,7 @@ from ckpt.codegen.kernels import (
     ProductKernel,
     ReachKernel,
     ReduceKernel,
+    ShareKernel,
     Signature,
     TiledKernel,
 )
@@ -170,6 +171,8 @@ def source_of(kernel: Signature, name: str) -> str:
             s.lines += [f"    {line}" for line in reach_lines(kernel)]
         case DriverKernel():
             s.do("function(address_of(record))")
+        case ShareKernel():
+            raise CodegenError(f"{kernel.name} has no Python form: it is made from LLVM IR")
     return "\n".join([f"def {name}(record):", *s.lines]) + "\n"
 
 

@@ -23,12 +23,12 @@ class _Pool:
         self.n_threads = n_threads
         self.started = 0
         self.lock = threading.Lock()
-        self.waiting: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self.waiting: SimpleQueue[Callable[[int], None]] = SimpleQueue()
 
-    def serve(self) -> None:
+    def serve(self, number: int) -> None:
         """What a helper does all its life."""
         while True:
-            self.waiting.get()()
+            self.waiting.get()(number)
 
 
 _pool = _Pool()
@@ -66,17 +66,24 @@ def threads() -> int:
     return _pool.n_threads
 
 
-def call_helpers(take_part: Callable[[], None]) -> None:
-    """Ask all helpers to call a function that returns when there is nothing left to do."""
+def call_helpers(take_part: Callable[[int], None]) -> None:
+    """Ask all helpers to call a function that returns when there is nothing left to do.
+
+    It is given the helper's number, from 1 on.
+
+    Helpers that are busy are not asked again and again: as many calls wait as there are helpers.
+    """
     wanted = threads() - 1
     pool = _pool
     if pool.started < wanted:
         with pool.lock:
             while pool.started < wanted:
-                name = f"ckpt-{pool.started + 1}"
-                threading.Thread(target=pool.serve, name=name, daemon=True).start()
                 pool.started += 1
-    for _ in range(wanted):
+                number = pool.started
+                threading.Thread(
+                    target=pool.serve, args=(number,), name=f"ckpt-{number}", daemon=True
+                ).start()
+    for _ in range(wanted - pool.waiting.qsize()):
         pool.waiting.put(take_part)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ckpt.codegen.calls import calls_of
+from ckpt.codegen.crew import CREW_WORDS, MEMBERS, MOST_TILES
 from ckpt.codegen.drivers.frame import WORDS as FRAME_WORDS
-from ckpt.codegen.kernels import Signature
+from ckpt.codegen.kernels import ShareKernel, Signature
 from ckpt.codegen.proof import prove
 from ckpt.codegen.record import Address, Call, Frame
 from ckpt.codegen.tiles import tiles_of
@@ -28,7 +29,8 @@ class Table:
     """Calls in order, with addresses relative to buffers whose places are known per run.
 
     Buffers are numbered: the arena, the constants, the words, then inputs, then outputs. The
-    words also hold the tables of programs that ops hold, as drivers read them.
+    words begin with the crew, and also hold the tables of programs that ops hold, as drivers read
+    them.
 
     Attributes:
         kernels: the distinct kernels.
@@ -36,6 +38,7 @@ class Table:
         starts: per call, the first word of its record.
         positions: per call, the position of its step in the plan.
         tasks: per task, its first call, one past its last, and how many tasks must be done before.
+        shared: the positions of steps in whose loops tiles are shared.
         words: all records, one after another; a word that is an address holds the bytes from the
             start of its buffer.
         patched: the words that are addresses.
@@ -51,6 +54,7 @@ class Table:
     starts: Ints
     positions: Ints
     tasks: Ints
+    shared: Ints
     words: Ints
     patched: Ints
     buffers: Ints
@@ -79,18 +83,23 @@ def table_of(program: Program, plan: Plan) -> Table:
     which: list[int] = []
     starts: list[int] = []
     positions: list[int] = []
+    shared: dict[int, None] = {}
     for position, tiles, place in _calls(program, plan, layout.constants):
         tasks.add(len(tiles))
         positions += [position] * len(tiles)
+        stages = layout.n_stages
         for call in tiles:
             which.append(layout.kernel(call.kernel))
             starts.append(layout.record(call, place, layout.patch))
+        if layout.n_stages > stages:
+            shared[position] = None
     return Table(
         kernels=tuple(layout.kernels),
         which=np.array(which, np.int64),
         starts=np.array(starts, np.int64),
         positions=np.array(positions, np.int64),
         tasks=np.array(tasks.tasks, np.int64).reshape(-1, 3),
+        shared=np.array(list(shared), np.int64),
         words=np.array(layout.words, np.int64),
         patched=np.array(list(layout.patched), np.int64),
         buffers=np.array(list(layout.patched.values()), np.int64),
@@ -144,12 +153,18 @@ class _Tasks:
 
 
 class _Layout:
-    """Words as they are laid out: records, and frames of programs that drivers run."""
+    """Words as they are laid out: the crew, records, and frames of programs that drivers run.
+
+    Attributes:
+        n_stages: how many calls inside frames have tiles.
+    """
 
     def __init__(self) -> None:
         self.kernels: dict[Signature, int] = {}
         self.constants: dict[bytes, int] = {}
-        self.words: list[int] = []
+        self.words: list[int] = [0] * CREW_WORDS
+        self.words[MEMBERS] = 1
+        self.n_stages = 0
         self.patched: dict[int, int] = {}
         self.functions: list[tuple[int, int]] = []
         self.frames: list[tuple[Program, int]] = []
@@ -188,11 +203,11 @@ class _Layout:
             base = buffer if buffer < WORDS else buffer - 1
             patches.append((word, base, offset))
 
-        calls = [
-            (self.kernel(call.kernel), self.record(call, place, note))
-            for _, tiles, place in _calls(program, placed(program), self.constants)
-            for call in tiles
-        ]
+        calls: list[tuple[int, int]] = []
+        for _, tiles, place in _calls(program, placed(program), self.constants):
+            records = [(self.kernel(call.kernel), self.record(call, place, note)) for call in tiles]
+            stages = (records[i : i + MOST_TILES] for i in range(0, len(records), MOST_TILES))
+            calls += [s[0] if len(s) == 1 else self.stage(s) for s in stages]
         first = len(self.words)
         self.frames.append((program, first))
         fixed = [p for p in patches if p[1] < WORDS + frame.fixed]
@@ -206,14 +221,28 @@ class _Layout:
             self.patch(first + word, WORDS, 8 * start)
         for word, number in ((1, len(calls)), (6, len(fixed)), (8, len(moving))):
             self.words[first + word] = number
-        for k, (kernel, start) in enumerate(calls):
-            self.functions.append((at_calls + 2 * k, kernel))
-            self.patch(at_calls + 2 * k + 1, WORDS, 8 * start)
+        self.pairs(at_calls, calls)
         self.patch(at_bases + CONSTANTS, CONSTANTS, 0)
         for k, (word, base, offset) in enumerate((*fixed, *moving)):
             self.patch(at_fixed + 3 * k, WORDS, 8 * word)
             self.words[at_fixed + 3 * k + 1 : at_fixed + 3 * k + 3] = [base, offset]
         return first
+
+    def stage(self, tiles: Sequence[tuple[int, int]]) -> tuple[int, int]:
+        """Lay out a call that shares tiles; its kernel and the first word of its record."""
+        self.n_stages += 1
+        first = len(self.words)
+        self.words += [0, 0, len(tiles), *[0] * (2 * len(tiles))]
+        self.patch(first, WORDS, 0)
+        self.patch(first + 1, WORDS, 8 * (first + 3))
+        self.pairs(first + 3, tiles)
+        return self.kernel(ShareKernel()), first
+
+    def pairs(self, at: int, calls: Sequence[tuple[int, int]]) -> None:
+        """Write down calls, each the address of a kernel and that of its record."""
+        for k, (kernel, start) in enumerate(calls):
+            self.functions.append((at + 2 * k, kernel))
+            self.patch(at + 2 * k + 1, WORDS, 8 * start)
 
 
 def _placer(program: Program, plan: Plan, step: Run, constants: dict[bytes, int]) -> _Where:

@@ -106,7 +106,8 @@ def _gemm(call: Call, kernel: GemmKernel) -> list[Call]:
         ]
     if len(tiles) > 1 or prod(sizes) > 1:
         return tiles
-    if n >= m:
+    # of few terms: in rows, as what reads the result is cut, and so finds it in its own cache
+    if n >= m and not (m >= 2 * _WIDE and k <= m // 4):
         of_b = item * (ldb if transposed_b else 1)
         return [
             _part(call, [(0, item), (2, of_b)], [(4, stop - start)], start)
