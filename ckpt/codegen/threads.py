@@ -40,6 +40,15 @@ class _Limit:
 _limit = _Limit()
 
 
+def _before_fork() -> None:
+    """OpenBLAS changes its setting under a lock of its own, which a child must not find taken."""
+    _limit.lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    _limit.lock.release()
+
+
 def _after_fork() -> None:
     """The steps that were running are not running in the child: give the setting back."""
     library = _library() if _limit.running else None
@@ -50,7 +59,9 @@ def _after_fork() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork
+    )
 
 
 @contextmanager
