@@ -37,6 +37,7 @@ from policies import (
 from policies.budget import LARGEST_BYTES
 from policies.explain import Story
 from policies.explain import explain as explain_decision
+from policies.glance import glance
 from policies.greedy import smallest_peak
 from policies.kept_report import KeptReport
 from policies.loops.binomial import Binomial, forward_steps
@@ -80,10 +81,12 @@ __all__ = [
     "format_seconds",
     "forward_steps",
     "frontier",
+    "glance",
     "leanest",
     "names",
     "parse_bytes",
     "parse_rate",
+    "pebbling_floor",
     "problem_of",
     "problem_to_json",
     "refusal",

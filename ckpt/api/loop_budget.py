@@ -4,16 +4,19 @@ A loop that is run back offers a list of options, pairs of two choices: how many
 keeps, where more slots mean fewer steps made again, and how the body of the reverse loop is
 planned, where less memory means that it recomputes more of its own. Loops inside that body are
 part of the second. Besides, a loop may keep what every step leaves behind, and make nothing again.
-The options of all loops are merged into one list by bytes; each of its points makes a program that
-the policy plans as usual, and the best plan that fits is taken.
+The options of all loops are merged into one list by bytes. What is left for everything else is
+looked at for a few of them, and the policy plans the program of the best one as usual.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from functools import cache, partial
+from math import inf
+from typing import Generic, Protocol, TypeVar
 
 from ckpt.api.derive import Joint
 from ckpt.api.loop_residuals import Kept, keeping, with_residuals
+from ckpt.api.loop_search import cheapest
 from ckpt.choice import Budget, forward_steps, problem_of
 from ckpt.cost.model import CostModel
 from ckpt.errors import BudgetError
@@ -30,7 +33,9 @@ MOST_SLOTS = 4096
 
 _ALL_SLOTS, _GROWTH = 64, 1.08
 _POINTS = 512
-_OTHER_SHARES = (0.75, 0.5, 0.25)
+_FINALISTS = 2
+_ENOUGH = 1e-3
+"""Of the seconds of a step: an option that is better by less is not looked for."""
 
 
 class Planned(Protocol):
@@ -64,8 +69,15 @@ class Option:
     residuals: tuple[Kept, ...] = ()
 
 
-Variants = Callable[[Program], Sequence[Program]]
-"""The ways to run a body that are worth offering, itself the first."""
+Bodies = Callable[[Program], Sequence[Program]]
+
+
+class Variants(Protocol):
+    """Ways to run a body that are worth offering, itself the first."""
+
+    def __call__(self, body: Program, *, least: bool) -> Sequence[Program]:
+        """Give them, down to the least memory if that is told."""
+        ...
 
 
 def loops_of(program: Program) -> list[int]:
@@ -111,7 +123,7 @@ def with_slots(
     return Program(program.name, program.ins, tuple(eqns), program.outs)
 
 
-def options_of(program: Program, costs: CostModel, variants: Variants) -> list[Option]:
+def options_of(program: Program, costs: CostModel, variants: Bodies) -> list[Option]:
     """The options of all loops together, from the least memory to the least time."""
     merged = [Option({}, {}, 0, 0.0)]
     for let in loops_of(program):
@@ -131,7 +143,7 @@ def options_of(program: Program, costs: CostModel, variants: Variants) -> list[O
     return merged
 
 
-def _options(program: Program, let: int, costs: CostModel, variants: Variants) -> Iterator[Option]:
+def _options(program: Program, let: int, costs: CostModel, variants: Bodies) -> Iterator[Option]:
     eqn = program.eqns[let]
     op, tape = eqn.op, eqn.outs[-1]
     assert isinstance(op, Scan | While)
@@ -190,27 +202,42 @@ def _thinned(options: Sequence[Option]) -> list[Option]:
     return [o for i, o in enumerate(options) if i % step == 0 or i == len(options) - 1]
 
 
-def plan_loops(
-    joint: Joint,
-    budget: Budget,
-    costs: CostModel,
-    plan: Callable[[Joint, Budget], P],
-    variants: Variants = lambda body: (body,),
-) -> P:
+class Glance(Protocol):
+    """A first look at a program whose slots are chosen."""
+
+    def __call__(self, joint: Joint, worth: float, *, budget: Budget) -> tuple[float, float]:
+        """Bounds of the seconds of what has to run again; see `policies.glance`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Planner(Generic[P]):
+    """Who plans a program whose slots are chosen.
+
+    Attributes:
+        plan: thoroughly, or raises `BudgetError`.
+        glance: says quickly about what has to run again.
+        variants: other ways to run a body.
+    """
+
+    plan: Callable[[Joint, Budget], P]
+    glance: Glance
+    variants: Variants
+
+
+def plan_loops(joint: Joint, budget: Budget, costs: CostModel, planner: Planner[P]) -> P:
     """The best plan of a program with loops, over all numbers of slots.
 
     Args:
         joint: with a slot for every step of every loop.
         budget: on everything alive during a step.
         costs: seconds of a let.
-        plan: plans a program whose slots are chosen.
-        variants: other ways to run a body.
+        planner: plans a program whose slots are chosen.
 
     Raises:
         BudgetError: no plan fits, not even with one slot a loop.
     """
     uncapped = budget == Budget(reserve=budget.reserve)
-    options = options_of(joint.program, costs, (lambda body: (body,)) if uncapped else variants)
 
     def made(option: Option) -> Joint:
         chosen = with_slots(joint.program, option.slots, option.backs)
@@ -218,38 +245,70 @@ def plan_loops(
 
     def tried(option: Option, cap: Budget) -> P | None:
         try:
-            return plan(made(option), cap)
+            return planner.plan(made(option), cap)
         except BudgetError:
             return None
 
-    fastest = plan(made(options[-1]), Budget(reserve=budget.reserve))
+    options = options_of(joint.program, costs, lambda body: (body,))
+    full = made(options[-1])
+    fastest = planner.plan(full, Budget(reserve=budget.reserve))
     if uncapped:
         return fastest
     if budget.overhead is not None:
+        options = options_of(joint.program, costs, partial(planner.variants, least=False))
         return _leanest(options, fastest, budget, tried)
-    full = made(options[-1]).program
-    bytes_allowed = budget.resolve(problem_of(full, costs, budget, n_known=joint.n_known))
+    bytes_allowed = budget.resolve(problem_of(full.program, costs, budget, n_known=joint.n_known))
     cap = Budget(bytes=bytes_allowed, reserve=budget.reserve)
     if fastest.plan.peak_bytes <= bytes_allowed:
-        return plan(made(options[-1]), cap)
-    # the smallest one is planned outside of `tried`: its error says what would be enough
-    best, low, high = plan(made(options[0]), cap), 0, len(options) - 1
-    spent = fastest.plan.peak_bytes - options[-1].nbytes  # about what else is alive then
-    guess = max((i for i, o in enumerate(options) if o.nbytes <= bytes_allowed - spent), default=0)
-    while high - low > 1:
-        middle = guess if low < guess < high else (low + high) // 2
-        guess = middle + 1 if middle == guess else -1
-        found = tried(options[middle], cap)
-        if found is None:
-            high = middle
-        else:
-            low = middle
-            best = _faster(best, found)
-    if best.plan.overhead > 0:  # room for other values may be worth more than slots
-        for share in _OTHER_SHARES:
-            found = tried(options[int(low * share)], cap)
-            best = best if found is None else _faster(best, found)
-    return best
+        return planner.plan(full, cap)
+    look = partial(_look, made=made, glance=partial(planner.glance, budget=cap))
+    for least in (False, True):
+        variants = cache(partial(planner.variants, least=least))
+        lists = _families(joint.program, costs, variants)
+        found = look(lists, enough=_ENOUGH * fastest.plan.seconds)
+        plans = [p for option in found if (p := tried(option, cap)) is not None]
+        if plans:
+            return min(plans, key=lambda p: p.plan.seconds)
+    # its error says what would be enough
+    leaner = partial(planner.variants, least=True)
+    return planner.plan(made(options_of(joint.program, costs, leaner)[0]), cap)
+
+
+def _families(program: Program, costs: CostModel, variants: Bodies) -> Iterator[list[Option]]:
+    """Lists of options, each from the least memory to the least time.
+
+    The memory of a tape is not that of a body, which is free again when the loop has come back, so
+    no list of both is in order of what is left for everything else. In each of these the bodies are
+    the same; the last one mixes them, where there are loops enough for that.
+    """
+    loops = loops_of(program)
+    bodies = [variants(e.op.back) for e in program.eqns if isinstance(e.op, ScanReverse)]
+    yield options_of(program, costs, lambda body: (body,))
+    for k in range(1, max(map(len, bodies), default=1)):
+        yield options_of(program, costs, lambda body, k=k: variants(body)[: k + 1][-1:])
+    if len(loops) > 1:
+        yield options_of(program, costs, variants)
+
+
+def _look(
+    lists: Iterable[Sequence[Option]],
+    made: Callable[[Option], Joint],
+    glance: Callable[[Joint, float], tuple[float, float]],
+    enough: float,
+) -> list[Option]:
+    """The most promising options of all lists, the best one first."""
+    found: list[tuple[float, Option]] = []
+    for options in lists:
+        seconds = [o.seconds for o in options]
+        least = min((t for t, _ in found), default=inf)
+        sums = cheapest(
+            seconds,
+            lambda i, worth, o=options: glance(made(o[i]), worth),
+            enough=enough,
+            known=least,
+        )
+        found += ((total, options[i]) for i, total in sums)
+    return [o for _, o in sorted(found, key=lambda pair: pair[0])[:_FINALISTS]]
 
 
 def _leanest(
@@ -270,7 +329,3 @@ def _leanest(
         if found is not None and found.plan.peak_bytes < best.plan.peak_bytes:
             best = found
     return best
-
-
-def _faster(a: P, b: P) -> P:
-    return b if b.plan.seconds <= a.plan.seconds else a

@@ -1,13 +1,16 @@
 """From a program to a plan: how to plan, what a policy is asked, and what follows from it."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from math import inf
 
 from ckpt.api.derive import Joint, fused
-from ckpt.api.loop_budget import loops_of, plan_loops
+from ckpt.api.loop_budget import Planner, loops_of, plan_loops
 from ckpt.api.nested import with_loops
 from ckpt.choice import (
     Budget,
     Decision,
+    Infeasible,
     Limits,
     Problem,
     Progress,
@@ -15,9 +18,12 @@ from ckpt.choice import (
     choices_of,
     decide,
     format_bytes,
+    glance,
     leanest,
+    pebbling_floor,
     problem_of,
     running_order,
+    solve,
 )
 from ckpt.codegen.executable import Executable
 from ckpt.cost.device import Device
@@ -76,36 +82,80 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
     Raises:
         BudgetError: no plan fits, or none whose arena does.
     """
+    costs = CostModel(options.device)
     if not loops_of(joint.program):
-        return _plan(traced, joint, options)
-    return plan_loops(
-        joint,
-        options.budget,
-        CostModel(options.device),
-        lambda chosen, budget: _plan(traced, chosen, replace(options, budget=budget)),
-        lambda body: _variants(traced, body, options),
+        return _plan(traced, joint, options, costs)
+    planner = Planner(
+        lambda chosen, budget: _plan(traced, chosen, replace(options, budget=budget), costs),
+        lambda joint, worth, *, budget: _glance(joint, worth, budget, options, costs),
+        lambda body, *, least: _variants(traced, body, options, costs, least=least),
     )
+    return plan_loops(joint, options.budget, costs, planner)
 
 
-def _variants(traced: Traced, body: Program, options: Options) -> list[Program]:
-    """A body, and the same with ever less memory for its own values, down to the least."""
-    found = [body]
+def _glance(
+    joint: Joint, worth: float, budget: Budget, options: Options, costs: CostModel
+) -> tuple[float, float]:
+    """Bounds of the seconds of what runs again within a budget, found without a search."""
+    problem = problem_of(joint.program, costs, budget, n_known=joint.n_known)
+    if options.policy == "auto":
+        return glance(problem, worth)
+    try:
+        decision = solve(problem, options.policy, limits=options.limits)
+    except Infeasible:
+        return inf, inf
+    again = decision.seconds - decision.baseline_seconds
+    return again, again
+
+
+def _variants(
+    traced: Traced, body: Program, options: Options, costs: CostModel, *, least: bool
+) -> list[Program]:
+    """A body, and the same with ever less memory for its own values, down to the least if told."""
+    if loops_of(body):
+        return _variants_with_loops(traced, body, options, least=least)
+    problem = problem_of(body, costs)
+    base, arena = problem.reserved_bytes, placed(body).arena_bytes
+    floor = min(pebbling_floor(problem).bytes - base, arena)
+    orders: list[Decision] = []
+    for share in _SHARES:
+        capped = problem.with_budget(base + floor + int(share * (arena - floor)))
+        with suppress(Infeasible):
+            orders.append(solve(capped, options.policy, limits=_quick(options)))
+    if least and (found := leanest(problem, options.progress)) is not None:
+        orders.append(found)
+    return [body, *(ordered(body, running_order(decision)) for decision in orders)]
+
+
+def _variants_with_loops(
+    traced: Traced, body: Program, options: Options, *, least: bool
+) -> list[Program]:
+    """Likewise, where what loops inside a body keep is to be chosen too."""
     base = sum(v.type.nbytes for v in (*body.ins, *body.outs))
-    caps = [base + int(share * placed(body).arena_bytes) for share in _SHARES]
-    while caps:
-        cap = caps.pop(0)
-        told = replace(options, budget=Budget(bytes=cap), limits=Limits(work=_VARIANT_WORK))
+    found = [body]
+
+    def add(cap: int) -> int | None:
+        told = replace(options, budget=Budget(bytes=cap), limits=_quick(options))
         try:
             made = plan_joint(traced, Joint(body, len(body.eqns)), told)
         except BudgetError as error:
-            # less cannot be had: the least that is known to work is the last one
-            caps = [error.min_bytes] if caps and error.min_bytes is not None else []
-            continue
+            return error.min_bytes
         found.append(ordered(made.joint.program, [step.let for step in made.plan.steps]))
+        return None
+
+    for share in _SHARES_OF_LOOPS:
+        add(base + int(share * placed(body).arena_bytes))
+    if least and (known := add(base)) is not None:
+        add(known)
     return found
 
 
-def _plan(traced: Traced, joint: Joint, options: Options) -> Compiled:
+def _quick(options: Options) -> Limits | None:
+    """For plans made without a search, by the policy that has one."""
+    return Limits(work=0) if options.policy == "auto" else options.limits
+
+
+def _plan(traced: Traced, joint: Joint, options: Options, costs: CostModel) -> Compiled:
     """Decide and place a program whose loops have their slots.
 
     The policy counts what is alive; the arena adds what fragmentation costs. When that breaks the
@@ -114,7 +164,6 @@ def _plan(traced: Traced, joint: Joint, options: Options) -> Compiled:
     Raises:
         BudgetError: no plan fits, or none whose arena does.
     """
-    costs = CostModel(options.device)
     budget, placed_over = options.budget, None
     uncapped = budget == Budget(reserve=budget.reserve)
     bound = None  # of the budget that was asked for: what less memory costs proves nothing about it
@@ -130,7 +179,7 @@ def _plan(traced: Traced, joint: Joint, options: Options) -> Compiled:
             )
         except BudgetError as error:
             if placed_over is None:
-                return _leanest(traced, joint, options, problem, error)
+                return _leanest(traced, joint, options, costs, problem, error)
             break
         cap = placed_over.budget_bytes if placed_over else decision.budget_bytes
         cap = None if uncapped else cap
@@ -170,11 +219,16 @@ def _plan(traced: Traced, joint: Joint, options: Options) -> Compiled:
         lower_bound_bytes=placed_over.error.lower_bound_bytes,
         witness=placed_over.error.witness,
     )
-    return _leanest(traced, joint, options, problem, told)
+    return _leanest(traced, joint, options, costs, problem, told)
 
 
-def _leanest(
-    traced: Traced, joint: Joint, options: Options, problem: Problem, error: BudgetError
+def _leanest(  # noqa: PLR0917
+    traced: Traced,
+    joint: Joint,
+    options: Options,
+    costs: CostModel,
+    problem: Problem,
+    error: BudgetError,
 ) -> Compiled:
     """The plan of least memory that is known, if it fits; it is the same for every budget.
 
@@ -188,7 +242,7 @@ def _leanest(
     plan = place(
         joint.program,
         running_order(decision),
-        costs=CostModel(options.device),
+        costs=costs,
         decision=Decided("auto", Status.FEASIBLE.value, peak_bytes=decision.peak_bytes),
         choices=choices_of(joint.program, decision, joint.n_known),
         reserve_bytes=options.budget.reserve,
@@ -220,5 +274,8 @@ class _Over:
 
 
 _FRAGMENTATION_TRIES = 4
-_SHARES = (0.8, 0.6, 0.4, 0.25, 0.15, 0.08, 0.0, 0.0)
-_VARIANT_WORK = 2000
+_SHARES = (0.8, 0.6, 0.4, 0.2)
+"""Of the memory of a body's own values beyond their least: with what less its variants make do."""
+
+_SHARES_OF_LOOPS = (0.8, 0.6, 0.4, 0.25, 0.15, 0.08)
+"""Of the memory of a body with loops, of which nobody knows the least."""

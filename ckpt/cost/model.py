@@ -27,13 +27,17 @@ class CostModel:
         self.device = device
         self.table = dict(table or {})
         self._programs: WeakKeyDictionary[Program, float] = WeakKeyDictionary()
+        self._lets: WeakKeyDictionary[Eqn, float] = WeakKeyDictionary()
 
     def seconds(self, eqn: Eqn) -> float:
         """Predicted seconds of one run of a let (not meant for views, which never run)."""
         if isinstance(eqn.op, HoldsPrograms) and (repeats := eqn.op.repeats()):
             return sum(n * self.program_seconds(p) for p, n in repeats)
-        measured = self.table.get(structural_key(eqn))
-        return self.roofline(eqn) if measured is None else measured
+        found = self._lets.get(eqn)
+        if found is None:
+            measured = self.table.get(structural_key(eqn)) if self.table else None
+            found = self._lets[eqn] = self.roofline(eqn) if measured is None else measured
+        return found
 
     def program_seconds(self, program: Program) -> float:
         """Predicted seconds of one run of a program that an op holds."""

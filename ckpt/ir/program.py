@@ -60,7 +60,7 @@ class Lit:
 Atom = Var | Lit
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Eqn:
     """One let: `outs = op ins`. A choice to save or to recompute is made per let."""
 

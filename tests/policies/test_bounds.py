@@ -11,6 +11,7 @@ from policies.cutbound import CutBounder, moments
 from policies.evaluate import memory_profile
 from policies.gapcover import GapCover
 from policies.generate import layered, random_problem
+from policies.glance import glance
 from policies.mincut import TwoNodeCut, best_price
 from policies.proving import StageRounds
 from policies.stages import StageProgram
@@ -126,3 +127,18 @@ def test_a_cut_is_a_partition_with_its_price():
     assert cut.value <= price * (1 + 1e-9)
     if not cut.infeasible:
         assert cut.value == pytest.approx(price, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_glance_bounds_the_optimum_from_both_sides(seed):
+    problem = small(seed)
+    best = optimum(problem)
+    lower, upper = glance(problem)
+    if best is None:
+        assert upper == np.inf
+        return
+    again = best.seconds - best.baseline_seconds
+    slack = 1e-7 * best.seconds
+    assert lower <= again + slack
+    assert upper >= again - slack
+    assert glance(problem, worth=lower)[1] in {upper, np.inf}
