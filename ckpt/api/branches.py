@@ -124,18 +124,31 @@ def _branch(index: Tracer, branches: Sequence[Branch], operands: tuple[Any, ...]
 def _agree(traced: Sequence[Traced], what: str) -> None:
     """Raise unless all branches return the same structure and types."""
     first, here = traced[0], quoted(user_line())
+    of = ("false", "true") if what == "cond" else tuple(map(str, range(len(traced))))
     for k, other in enumerate(traced[1:], 1):
         if other.out_treedef != first.out_treedef:
             raise TraceError(
                 f"the branches of {what} return different structures, at {here}\n"
-                f"  branch 0 returns {first.out_treedef}\n  branch {k} returns {other.out_treedef}"
+                f"  branch {of[0]} returns {first.out_treedef}\n"
+                f"  branch {of[k]} returns {other.out_treedef}"
             )
-        for v, w, path in zip(first.program.outs, other.program.outs, first.out_paths, strict=True):
-            if v.type != w.type:
+        for i, path in enumerate(first.out_paths):
+            types = [t.program.outs[i].type for t in (first, other)]
+            if types[0] != types[1]:
+                advice = "convert with astype" if types[0].shape == types[1].shape else "reshape"
                 raise TraceError(
                     f"the branches of {what} disagree about {path}, at {here}\n"
-                    f"  branch 0 makes {v.type}, branch {k} makes {w.type}; convert with astype"
+                    f"  branch {of[0]} makes {types[0]}{_where(first, i)}\n"
+                    f"  branch {of[k]} makes {types[1]}{_where(other, i)}\n"
+                    f"  Whichever runs, the results have to be alike: {advice} in one of them."
                 )
+
+
+def _where(traced: Traced, number: int) -> str:
+    """The line that makes a result, if it is the branch's own."""
+    v = traced.program.outs[number]
+    made = next((e.source for e in traced.program.eqns if v in e.outs), None)
+    return f", at {quoted(made)}" if made else ""
 
 
 def _with_constants(traced: Traced, types: Sequence[Any], places: Sequence[int]) -> Program:

@@ -17,6 +17,10 @@ def count(c, _):
     return {"a": c["a"], "b": c["a"].astype(np.float32)}, None
 
 
+def narrowed(x):
+    return x.astype(np.float32)
+
+
 @pytest.mark.parametrize(
     ("f", "what"),
     [
@@ -63,7 +67,19 @@ def count(c, _):
         ),
         (
             lambda x: ckpt.cond(x[0] > 0, lambda: x, lambda: (x, x)),
-            "return different structures",
+            r"different structures.*\n  branch false returns .*\n  branch true returns ",
+        ),
+        (
+            lambda x: ckpt.cond(x[0] > 0, lambda x: x, narrowed, x),
+            r"false makes f32\[3\], at test_errors.py:\d+: return x.ast.*\n.* true makes f64\[3\]\n",
+        ),
+        (
+            lambda x: ckpt.switch(1, [lambda: {"a": x, "b": x}, lambda: {"a": x, "b": x[1:]}]),
+            r"about result\['b'\], at .*\n.* 0 makes f64\[3\]\n.* 1 makes f64\[2\].*\n.*reshape",
+        ),
+        (
+            lambda x: ckpt.fori_loop(0, 3, lambda i, c: narrowed(c), x),
+            r"begins as f64\[3\], .* f32\[3\], at test_errors.py:\d+: return x.astype",
         ),
         (lambda x: ckpt.switch(x[0], [lambda: 1.0]), "index of switch is float64"),
         (lambda x: ckpt.switch(0, []), "no branches"),
