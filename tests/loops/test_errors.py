@@ -71,7 +71,7 @@ def narrowed(x):
         ),
         (
             lambda x: ckpt.cond(x[0] > 0, lambda x: x, narrowed, x),
-            r"false makes f32\[3\], at test_errors.py:\d+: return x.ast.*\n.* true makes f64\[3\]\n",
+            r"false makes f32\[3\], at test_errors.py:\d+: return x.*\n.* true makes f64\[3\]\n",
         ),
         (
             lambda x: ckpt.switch(1, [lambda: {"a": x, "b": x}, lambda: {"a": x, "b": x[1:]}]),
