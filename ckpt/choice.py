@@ -239,7 +239,14 @@ def decide(
     except Infeasible as error:
         least = leanest(problem, progress) if policy == "auto" else None
         if least is not None and least.peak_bytes <= error.budget_bytes:
-            return replace(least, budget_bytes=error.budget_bytes)
+            # what was proved of it holds for a smaller budget than this one
+            return replace(
+                least,
+                budget_bytes=error.budget_bytes,
+                bound_seconds=least.baseline_seconds,
+                bound_engine="every task runs once",
+                status=Status.FEASIBLE,
+            )
         raise budget_error(program, error, least) from error
 
 
