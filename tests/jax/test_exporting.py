@@ -11,7 +11,7 @@ from ckpt.jax.exporting import ExportError
 
 def weights(layers=8, width=16):
     keys = jax.random.split(jax.random.key(0), layers)
-    return [0.3 * jax.random.normal(key, (width, width)) for key in keys]
+    return [0.3 * jax.random.normal(key, (width, width), "float32") for key in keys]
 
 
 def loss(ws, x):
@@ -26,7 +26,7 @@ def named(ws, x):
     return (x * x).mean()
 
 
-X = jax.random.normal(jax.random.key(1), (2048, 16))
+X = jax.random.normal(jax.random.key(1), (2048, 16), "float32")
 
 
 def crossing(f, *args):
