@@ -98,7 +98,7 @@ def vjp(
     *primals: Any,
     budget: Budget | int | str | None = None,
     policy: str = "auto",
-    device: Device | None = None,
+    device: Device | str | None = None,
 ) -> tuple[Any, Callable[..., Any]]:
     """The value of a function at a point, and its pullback there.
 
@@ -111,7 +111,7 @@ def vjp(
         primals: the point, one pytree per positional argument.
         budget: on everything alive when both halves run as one step.
         policy: who plans.
-        device: whose costs to plan with.
+        device: whose costs to plan with, or its name.
 
     Returns:
         `f(*primals)`, and a function from a cotangent (a pytree like the result) to the tuple of
@@ -134,7 +134,7 @@ def vjp(
     choose: Choose = save
     limit = Budget.of(budget)
     if limit != Budget():
-        costs = CostModel(device or Device.this())
+        costs = CostModel(Device.of(device))
         problem = problem_of(joint.program, costs, limit, n_known=joint.n_known)
         decision = decide(joint.program, problem, policy=policy)
         chosen = chooser(decision)

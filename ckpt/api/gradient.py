@@ -20,7 +20,7 @@ def value_and_grad(
     has_aux: bool = False,
     budget: Budget | int | str | None = None,
     policy: str = "auto",
-    device: Device | None = None,
+    device: Device | str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
     fusion: bool = True,
@@ -37,7 +37,7 @@ def value_and_grad(
             fragmentation, and the reserve. Bytes, "64MiB", "0.4x" (of the save-all peak) or a
             `Budget`; None saves everything.
         policy: who plans; "auto" is a portfolio with a certified bound.
-        device: whose costs to plan with; by default this processor's.
+        device: whose costs to plan with, or its name; by default this processor's.
         limits: how hard to search; the default is deterministic.
         progress: called while planning.
         fusion: whether elementwise work is inlined into the loops that read it. Off it is for
@@ -84,7 +84,7 @@ def value_and_grad(
             )
         return result  # pyright: ignore[reportUnknownVariableType]
 
-    options = Options(Budget.of(budget), policy, device or Device.this(), limits, progress, fusion)
+    options = Options(Budget.of(budget), policy, Device.of(device), limits, progress, fusion)
     return Step(functools.wraps(f)(checked) if has_aux else f, derive, collect, options)
 
 
@@ -95,7 +95,7 @@ def grad(
     has_aux: bool = False,
     budget: Budget | int | str | None = None,
     policy: str = "auto",
-    device: Device | None = None,
+    device: Device | str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
     fusion: bool = True,
@@ -134,7 +134,7 @@ def compile(  # noqa: A001
     *,
     budget: Budget | int | str | None = None,
     policy: str = "auto",
-    device: Device | None = None,
+    device: Device | str | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
     fusion: bool = True,
@@ -149,7 +149,7 @@ def compile(  # noqa: A001
         f: written in NumPy.
         budget: on everything alive during a step, as in `value_and_grad`.
         policy: who plans.
-        device: whose costs to plan with.
+        device: whose costs to plan with, or its name.
         limits: how hard to search.
         progress: called while planning.
         fusion: whether elementwise work is inlined into the loops that read it.
@@ -163,7 +163,7 @@ def compile(  # noqa: A001
     >>> float(loss), w
     (2.0, array([1., 1.]))
     """
-    options = Options(Budget.of(budget), policy, device or Device.this(), limits, progress, fusion)
+    options = Options(Budget.of(budget), policy, Device.of(device), limits, progress, fusion)
 
     def derive(traced: Traced) -> Joint:
         return joint_of(traced.program, patterns=patterns)

@@ -84,7 +84,7 @@ def partial_eval(
     rows: bool = True,
     digest: bool = False,
     policy: str = "auto",
-    device: Device | None = None,
+    device: Device | str | None = None,
     measure: bool = False,
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -116,7 +116,7 @@ def partial_eval(
         digest: residuals say of which known arguments they were made, so that `Staged.check` can
             tell when they are stale; the early program then reads them once more.
         policy: who chooses what to keep; "auto" is exact without a budget and certified with one.
-        device: whose costs to plan with.
+        device: whose costs to plan with, or its name.
         measure: time the lets on this machine first, some seconds, and plan with that: what is
             kept then depends on the machine. For programs of small or scattered work, whose
             seconds no rate tells.
@@ -182,7 +182,7 @@ def partial_eval(
             "name"
         )
     args, kwargs = ((), like) if isinstance(like, Mapping) else (tuple(like), {})
-    options = Options(Budget(), policy, device or Device.this(), limits, progress, fusion)
+    options = Options(Budget(), policy, Device.of(device), limits, progress, fusion)
     terms = Terms(
         known=_all(known, "known"),
         at_hand=_all(at_hand, "at_hand"),

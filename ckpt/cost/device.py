@@ -4,7 +4,7 @@ import os
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -100,7 +100,36 @@ class Device(BaseModel):
         shipped = resources.files("ckpt.cost").joinpath("devices", f"{name}.yaml")
         if "/" not in name and shipped.is_file():
             return parsed(Device, shipped.read_text("utf-8"), f"the built-in {name}.yaml")
+        if not Path(name).suffix and not Path(name).exists():
+            files = resources.files("ckpt.cost").joinpath("devices").iterdir()
+            names = sorted(f.name.removesuffix(".yaml") for f in files if f.name.endswith(".yaml"))
+            known = ", ".join(names)
+            raise DeviceError(f"there is no device {name!r}; there are {known}, or a file.yaml")
         return Device.load(name)
+
+    @staticmethod
+    def of(given: Any) -> "Device":
+        """A device as the interface takes it: by name, by file, as it is, or this one for None.
+
+        Args:
+            given: a `Device`, a string or None.
+
+        Raises:
+            DeviceError: there is none of that name, or it is something else.
+
+        >>> Device.of(3)
+        Traceback (most recent call last):
+        ...
+        ckpt.cost.device.DeviceError: a device is a ckpt.Device, a name or a file, not a int
+        """
+        if isinstance(given, Device):
+            return given
+        if given is None:
+            return Device.this()
+        if not isinstance(given, str):
+            kind = type(given).__name__
+            raise DeviceError(f"a device is a ckpt.Device, a name or a file, not a {kind}")
+        return Device.named(given)
 
     @staticmethod
     def this() -> "Device":

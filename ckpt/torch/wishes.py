@@ -69,11 +69,7 @@ class Wishes:
             if given not in get_args(known):
                 names = ", ".join(get_args(known))
                 raise TraceError(f"there is no {what} {given!r}; there are {names}")
-        if isinstance(device, str):
-            device = Device.named(device)
-        wishes = Wishes(
-            Budget.of(budget), device or Device.this(), objective, limits, route, offload
-        )
+        wishes = Wishes(Budget.of(budget), Device.of(device), objective, limits, route, offload)
         _ = wishes.link  # a device without one is refused now
         return wishes
 

@@ -1,7 +1,9 @@
 """Devices from YAML: errors name the file and the key."""
 
+import numpy as np
 import pytest
 
+import ckpt
 from ckpt.cost.device import Device, DeviceError
 
 GOOD = """\
@@ -55,3 +57,14 @@ def test_errors_name_the_file_and_the_key(tmp_path, before, after, what):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DeviceError, match=r"nothing\.yaml"):
         Device.load(tmp_path / "nothing.yaml")
+
+
+def test_a_device_goes_by_name_everywhere():
+    x = np.ones(4)
+    planned = ckpt.value_and_grad(lambda x: (x * x).sum(), device="h100")
+    planned(x)
+    assert Device.of("h100") == Device.named("h100")
+    with pytest.raises(DeviceError, match="no device 'h900'; there are cpu, h100"):
+        ckpt.partial_eval(lambda a, x: (a * x).sum(), "a", like=(x, x), device="h900")
+    with pytest.raises(DeviceError, match="not a int"):
+        ckpt.grad(lambda x: (x * x).sum(), device=3)

@@ -283,7 +283,7 @@ def test_a_budget_of_overhead():
         ({"budget": "lots"}, "not a number of bytes: 'lots'"),
         ({"budget": -1}, "cannot be negative"),
         ({"objective": "joules"}, "there are seconds, flops"),
-        ({"device": "h1000"}, "h1000: No such file"),
+        ({"device": "h1000"}, "no device 'h1000'"),
         ({"backend": "eagre"}, "there are inductor, aot_eager"),
     ],
 )
