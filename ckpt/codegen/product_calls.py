@@ -7,10 +7,10 @@ from ckpt.codegen.kernels import GemmKernel, TiledKernel
 from ckpt.codegen.loop_calls import map_calls, reduction_call
 from ckpt.codegen.record import Address, Call, Word
 from ckpt.codegen.walked import Walked, result
+from ckpt.cost.aligned import aligned
 from ckpt.cost.contraction import Operand, Product, product, uses_blas
 from ckpt.cost.half_product import HalfProduct, half_product
 from ckpt.cost.reduction import walk
-from ckpt.cost.scratch import aligned
 from ckpt.cost.tiled import part_bytes, spans
 from ckpt.errors import CodegenError
 from ckpt.ir.axes import merge

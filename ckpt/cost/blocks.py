@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from ckpt.cost.aligned import aligned
 from ckpt.cost.contraction import Axes, Operand
 from ckpt.ir.kernel import REACH, Blocks, Multiply, Tile
 from ckpt.ir.layout import Layout
 from ckpt.ir.types import DType, Type
-
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +34,12 @@ def places_of(kernel: Blocks, types: Sequence[Type], layouts: Sequence[Layout]) 
 
     def place(nbytes: int) -> int:
         nonlocal used
-        at = -(-used // _ALIGNMENT) * _ALIGNMENT
+        at = aligned(used)
         used = at + nbytes
         return at
 
     scratch = tuple(place(prod(shape) * DType(t).itemsize) for shape, t in kernel.scratch)
-    part_bytes = -(-used // _ALIGNMENT) * _ALIGNMENT
+    part_bytes = aligned(used)
     used = part_bytes * kernel.cut[1]
     packed: dict[int, int] = {}
     for step in kernel.steps:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
+from ckpt.cost.aligned import aligned
 from ckpt.cost.contraction import Axes, Operand, Product
 
 BLOCK_BYTES = 1 << 20
 """Of copies, about: they are read again while they are in the cache."""
 
 _MOST_BLOCKS = 16
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class HalfProduct:
         _, first = next(self.blocks())
         at = [0]
         for n in (prod(first.left.shape), prod(first.right.shape), prod(first.shape)):
-            at.append(-(-(at[-1] + 4 * n) // _ALIGNMENT) * _ALIGNMENT)
+            at.append(aligned(at[-1] + 4 * n))
         return at[0], at[1], at[2], at[3]
 
 

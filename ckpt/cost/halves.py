@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ckpt.cost.aligned import aligned
 from ckpt.ir.kernel import Blocks, Kernel, Library
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn, Lit, Var
-
-_ALIGNMENT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +44,7 @@ def widened(eqn: Eqn, kernel: Kernel, layouts: Sequence[Layout]) -> Widened | No
     def place(nbytes: int) -> int:
         nonlocal used
         at = used
-        used = -(-(at + nbytes) // _ALIGNMENT) * _ALIGNMENT
+        used = aligned(at + nbytes)
         return at
 
     wide = [t.widened() for t in types]

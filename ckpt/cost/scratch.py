@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ckpt.cost.aligned import aligned
 from ckpt.cost.blocks import places_of
 from ckpt.cost.contraction import product, uses_blas
 from ckpt.cost.half_product import half_product
@@ -11,8 +12,6 @@ from ckpt.ir.kernel import Blocks, Contract, Library, Nested
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn, Var
 from ckpt.ir.storage import Stored
-
-_ALIGNMENT = 64
 
 
 def scratch_bytes(eqn: Eqn, stored: dict[Var, Stored]) -> int:
@@ -49,11 +48,6 @@ def scratch_of(eqn: Eqn, layouts: Sequence[Layout]) -> int:
             total = aligned(total) + t.nbytes
     parts = spans(form, types[0].dtype)
     return aligned(total) + len(parts) * part_bytes(form, types[0].dtype) if parts else total
-
-
-def aligned(nbytes: int) -> int:
-    """The next multiple of 64."""
-    return -(-nbytes // _ALIGNMENT) * _ALIGNMENT
 
 
 def first_copy(wide: Widened) -> int:
