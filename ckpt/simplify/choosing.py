@@ -125,8 +125,6 @@ class Choosing:
     def _loop(self, home: Step) -> Loop:
         leaves: dict[Read, None] = {}
         steps: dict[tuple[int, Way], Step] = {}
-        last = len(home.shape) - 1
-        rows = home.size // home.shape[last] if home.shape else 1
         flops = float(home.size) if home.reduce else 0.0
 
         def visit(step: Step, way: Way) -> None:
@@ -141,7 +139,7 @@ class Choosing:
                 else:
                     visit(maker, placed.way)
             if not step.reduce:
-                flops += step.flops * (home.size if last in way.axes else rows)
+                flops += _flops(home, step, way)
             steps[step.let, way] = step
 
         visit(home, Way.straight(len(home.shape)))
@@ -155,15 +153,14 @@ class Choosing:
         """
         leaves = dict.fromkeys(read for read in loop.leaves if read.value is not out)
         steps = {(step.let, way): step for step, way in loop.steps}
-        last, flops = len(home.shape) - 1, loop.flops
-        rows = home.size // home.shape[last] if home.shape else 1
+        flops = loop.flops
         for outer in (read.way for read in loop.leaves if read.value is out):
             leaves.update(dict.fromkeys(read.along(outer) for read in inner.leaves))
             for step, own in inner.steps:
                 way = own.within(outer, step.out.type)
                 if (step.let, way) not in steps:
                     steps[step.let, way] = step
-                    flops += step.flops * (home.size if last in way.axes else rows)
+                    flops += _flops(home, step, way)
         ran = tuple((step, way) for (_, way), step in steps.items())
         return Loop(tuple(leaves), ran, flops, _traffic(leaves))
 
@@ -422,6 +419,13 @@ class Choosing:
             self._alive.hold(first, to, -nbytes)
         self._last.update(before)
         return False
+
+
+def _flops(home: Step, step: Step, way: Way) -> float:
+    """Of a step in a loop; what does not go along the last axis is worked out once a row."""
+    last = len(home.shape) - 1
+    along = not home.shape or last in way.axes
+    return step.flops * (home.size if along else home.size // home.shape[last])
 
 
 def _traffic(leaves: Iterable[Read]) -> int:
