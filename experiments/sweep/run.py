@@ -78,8 +78,7 @@ def sweep(
     folder = options.out or Path("runs") / experiment.header.name
     points = list(experiment.points())
     if not folder.exists():  # then there is something to run: no folder for what cannot
-        _warm_up(options)
-        _checked(points)
+        _checked(points, options)
     with open_store(folder, experiment) as store:
         todo = [p for p in points if _is_open(store.records.get(p.id), options)]
         console.print(f"[bold]{experiment.header.name}[/]: {experiment.header.question}")
@@ -106,16 +105,15 @@ def sweep(
     return 1 if failed else 0
 
 
-def _warm_up(options: Options) -> None:
-    """Let what this machine's processes are forked from get ready while points are checked."""
+def _checked(points: Sequence[Point], options: Options) -> list["Task"]:
+    """The tasks of points; what checks them is heavy, and loaded only where there is work.
+
+    What this machine's processes are forked from gets ready meanwhile.
+    """
     if options.dask is None:
         from experiments.sweep.attempt import warm_up
 
         warm_up()
-
-
-def _checked(points: Sequence[Point]) -> list["Task"]:
-    """The tasks of points; what checks them is heavy, and loaded only where there is work."""
     from experiments.sweep.tasks import checked
 
     return checked(points)
@@ -139,8 +137,7 @@ def _not_too_many(experiment: Experiment, options: Options) -> None:
 def _run(
     experiment: Experiment, todo: list[Point], store: Store, options: Options, console: Console
 ) -> None:
-    _warm_up(options)
-    tasks = _checked(todo)
+    tasks = _checked(todo, options)
     jobs = options.jobs or os.cpu_count() or 1
     commit = _commit()
     with _logging(experiment, options) as log, _progress(console, len(tasks)) as news:
