@@ -81,6 +81,8 @@ found:
   %last = load i64, ptr %last.at, align 8
   %wanted = load i64, ptr %wait.at, align 8
   call void @wait(ptr %done.at, i64 %wanted, ptr %crew, i64 %who)
+  ; if this task is a loop, nobody else comes here before it is done
+  store atomic i64 %who, ptr %driver.at monotonic, align 8
   br label %loop
 loop:
   %i = phi i64 [ %first, %found ], [ %step, %body ]
