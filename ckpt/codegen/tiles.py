@@ -181,4 +181,4 @@ def _part(
         words[i] = replace(address, offset=address.offset + start * step)
     for i, size in sizes:
         words[i] = size
-    return Call(call.kernel, tuple(words))
+    return replace(call, words=tuple(words))
