@@ -13,6 +13,7 @@ from ckpt.ir.inline import inline, inline_calls
 from ckpt.ir.program import Atom, Halves, Lit, Program, Var
 from ckpt.simplify import simplify
 from ckpt.simplify.accumulate import accumulate
+from ckpt.simplify.add_products import add_products
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.gather import gather
 from ckpt.simplify.hoist import hoist
@@ -20,6 +21,7 @@ from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.periodic import periodic
 from ckpt.simplify.recognise import recognise
 from ckpt.simplify.sink import sink
+from ckpt.simplify.turn_pieces import turn_pieces
 from ckpt.simplify.unpad import unpad
 
 
@@ -55,7 +57,8 @@ def prepared(program: Program, *, patterns: bool = True) -> Program:
 def joint_of(program: Program, *, patterns: bool = True) -> Joint:
     """A program without derivatives, ready to plan."""
     ready = periodic(simplify(inline_calls(program, custom=True)))
-    ready = sink(own_outputs(gather(recognise(ready) if patterns else ready)))
+    ready = turn_pieces(gather(recognise(ready) if patterns else ready))
+    ready = sink(own_outputs(add_products(ready)))
     return Joint(ready, len(ready.eqns))
 
 
@@ -144,8 +147,8 @@ def _closed(
     primal = {v for eqn in b.eqns for v in eqn.outs}
     # Seeds of literal value spread through the transposed program as literals.
     backs = inline(b, inline_calls(cotangent, custom=True), [*early[n_outs:], *seeds])
-    program = gather(simplify(b.build([*early[:n_outs], *backs])))
-    program = sink(own_outputs(accumulate(unpad(program))))
+    program = turn_pieces(gather(simplify(b.build([*early[:n_outs], *backs]))))
+    program = sink(own_outputs(add_products(accumulate(unpad(program)))))
     return Joint(program, _border(program, primal))
 
 

@@ -11,9 +11,12 @@ from ckpt.ir.storage import Stored, storage
 from ckpt.plan.nested import placed
 from ckpt.simplify import simplify
 from ckpt.simplify.accumulate import accumulate
+from ckpt.simplify.add_products import add_products
 from ckpt.simplify.fuse import fuse
+from ckpt.simplify.gather import gather
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink
+from ckpt.simplify.turn_pieces import turn_pieces
 from ckpt.simplify.unpad import unpad
 
 
@@ -22,12 +25,12 @@ def with_nested(program: Program, *, fusion: bool = True) -> Program:
 
     What a loop reads has to stand in memory without gaps, so views that do not are copied.
     """
-    if not any(isinstance(e.op, HoldsPrograms) for e in program.eqns):
+    if not any(map(_holds_programs, program.eqns)):
         return program
     stored = storage(program)
     eqns: list[Eqn] = []
     for eqn in program.eqns:
-        if not isinstance(eqn.op, HoldsPrograms):
+        if not isinstance(eqn.op, HoldsPrograms) or not _holds_programs(eqn):
             eqns.append(eqn)
             continue
         op = eqn.op.with_programs(lambda p: _ready(p, fusion=fusion))
@@ -47,9 +50,15 @@ def with_loops(joint: Joint, *, fusion: bool) -> Joint:
     return Joint(program, known[-1] + 1 if known else 0)
 
 
+def _holds_programs(eqn: Eqn) -> bool:
+    """Whether a let runs programs; patterns only mean one."""
+    return isinstance(eqn.op, HoldsPrograms) and bool(eqn.op.programs())
+
+
 def _ready(program: Program, *, fusion: bool) -> Program:
-    plain = simplify(inline_calls(forget(program), custom=True))
-    sunk = sink(own_outputs(accumulate(unpad(plain))))
+    plain = gather(simplify(inline_calls(forget(program), custom=True)))
+    summed = add_products(accumulate(unpad(turn_pieces(plain))), to_inputs=True)
+    sunk = sink(own_outputs(summed))
     return with_nested(fuse(sunk) if fusion else sunk, fusion=fusion)
 
 

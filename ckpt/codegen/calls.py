@@ -147,7 +147,7 @@ def _window(kernel: Window, out: Type, types: Sequence[Type], ins: Sequence[Walk
     if kernel.add:
         (first,) = map_calls("copy", out.shape, [result(out)], [ins[0]])
         place = at(kernel.start, kernel.step)
-        begun = Call(first.kernel, first.words, copies=True)
+        begun = replace(first, copies=True)
         return [begun, *map_calls("add", t.shape, [place], [place, x])]
     calls: list[Call] = []
     if any(k > 1 and n > 1 for k, n in zip(kernel.step, t.shape, strict=True)) or not t.size:
@@ -258,7 +258,8 @@ def _nested(
         if not Layout(0, x.strides).is_contiguous(t.shape):
             raise CodegenError("a loop or branch takes contiguous operands: copy them first")
     words: list[Word] = [len(kernel.programs)]
-    words += [Frame(program, n) for program, n in zip(kernel.programs, kernel.fixed, strict=True)]
+    same = kernel.same or ((),) * len(kernel.programs)
+    words += map(Frame, kernel.programs, kernel.fixed, same)
     words += [*kernel.numbers, *(x.address for x in ins)]
     words += [Address("out", k) for k in range(len(outs))]
     return Call(DriverKernel(kernel.driver), (*words, Address("scratch", 0)))

@@ -125,18 +125,24 @@ class GemmKernel:
 
 @dataclass(frozen=True, slots=True)
 class TiledKernel:
-    """A matrix product in register tiles of our own (`ckpt.cost.tiled`): `out = a b`.
+    """A matrix product in register tiles of our own (`ckpt.cost.tiled`).
 
-    Record: out, a, b, scratch; m, n, k; elements from row to row of out and of a, and from term to
-    term of a and of b, and from column to column of b. Of both strides of a, and of b, one is 1.
+    It is `out = a b`, or `out += a b`. Record: out, a, b, scratch; m, n, k; elements from row to
+    row of out and of a, and from term to term of a and of b, and from column to column of b. Of
+    both strides of a, and of b, one is 1.
+
+    Attributes:
+        dtype: of all three.
+        adds: whether it is added to what stands in `out`.
     """
 
     dtype: DType
+    adds: bool = False
 
     @property
     def name(self) -> str:
         """A name that says what it is."""
-        return f"tiled_{self.dtype.value}"
+        return f"tiled_{self.dtype.value}{'_adds' if self.adds else ''}"
 
 
 @dataclass(frozen=True, slots=True)

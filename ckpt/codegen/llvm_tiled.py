@@ -77,7 +77,7 @@ def _loops(kernel: TiledKernel, tile: Tile) -> str:
     with w.loop(m, step=ROWS) as i, w.loop(k, step=TERMS) as t:
         rows = _least(w, w.let(f"sub i64 {m}, {i.index}"), ROWS)
         terms = _least(w, w.let(f"sub i64 {k}, {t.index}"), TERMS)
-        first = w.let(f"icmp eq i64 {t.index}, 0")
+        first = "false" if kernel.adds else w.let(f"icmp eq i64 {t.index}, 0")
         source = _moved(w, a, w.times(i.index, a_row), w.times(t.index, a_term))
         lines = w.let(f"select i1 {by_rows}, i64 {rows}, i64 {terms}")
         length = w.let(f"select i1 {by_rows}, i64 {terms}, i64 {rows}")

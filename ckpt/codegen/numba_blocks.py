@@ -64,20 +64,23 @@ def tiled_lines(kernel: TiledKernel) -> list[str]:
     """The body of a matrix product of our own: its sums in their order, and nothing else."""
     kind, item = kernel.dtype.value, kernel.dtype.itemsize
     zero = f"{'float32' if kernel.dtype is DType.F32 else 'float64'}(0)"
+    place = f"record[0] + {item} * (i * line + j)"
+    begin = f"load_{kind}({place})" if kernel.adds else zero
+    summed = "total + added" if kernel.adds else "total + added if start > 0 else added"
     sizes = ("m", "n", "k", "line", "a_row", "a_term", "b_term", "b_column")
     return [
         *(f"{x} = record[{4 + i}]" for i, x in enumerate(sizes)),
         "for i in range(m):",
         "    for j in range(n):",
-        f"        total = {zero}",
+        f"        total = {begin}",
         f"        for start in range(0, k, {TERMS}):",
         f"            added = {zero}",
         f"            for t in range(start, min(k, start + {TERMS})):",
         f"                x = load_{kind}(record[1] + {item} * (i * a_row + t * a_term))",
         f"                y = load_{kind}(record[2] + {item} * (t * b_term + j * b_column))",
         "                added = fma(x, y, added)",
-        "            total = total + added if start > 0 else added",
-        f"        store_{kind}(record[0] + {item} * (i * line + j), total)",
+        f"            total = {summed}",
+        f"        store_{kind}({place}, total)",
     ]
 
 

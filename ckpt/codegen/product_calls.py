@@ -26,20 +26,28 @@ def product_calls(
     layouts: Sequence[Layout],
     ins: Sequence[Walked],
 ) -> list[Call]:
-    """The calls of a contraction: copies of what cannot be read where it stands, and products."""
+    """The calls of a contraction: copies of what cannot be read where it stands, and products.
+
+    What products are added to is found in the place of the result, or copied there.
+    """
     form = product(kernel, types, layouts)
     if out.size == 0:
         return []
-    if form.k == 1:
-        return _outer(form, out, ins)
-    if not uses_blas(form, out.dtype.is_float):
-        return [_loops(form, out, ins)]
-    if out.dtype.is_half:
-        return _half_product(half_product(form), out, ins)
     calls: list[Call] = []
+    if kernel.adds:
+        (first,) = map_calls("copy", out.shape, [result(out)], [ins[0]])
+        calls.append(replace(first, copies=True))
+        if form.k == 0:
+            return calls
+    elif form.k == 1:
+        return _outer(form, out, ins)
+    elif not uses_blas(form, out.dtype.is_float):
+        return [_loops(form, out, ins)]
+    elif out.dtype.is_half:
+        return _half_product(half_product(form), out, ins)
     sides: list[tuple[Address, Operand]] = []
     used = 0
-    for x, side in zip(ins, (form.left, form.right), strict=True):
+    for x, side in zip(ins[kernel.adds :], (form.left, form.right), strict=True):
         if side.matrix() is not None:
             sides.append((x.address, side))
             continue
@@ -48,12 +56,17 @@ def product_calls(
         calls += _packing(side, place, x)
         sides.append((place, side.packed()))
         used += Type(side.shape, x.dtype).nbytes
-    tiled = _tiled(form, out, sides, aligned(used))
-    return [*calls, tiled or _gemm(form, result(out), sides)]
+    tiled = _tiled(form, out, sides, aligned(used), adds=kernel.adds)
+    return [*calls, tiled or _gemm(form, result(out), sides, adds=kernel.adds)]
 
 
 def _tiled(
-    form: Product, out: Type, sides: Sequence[tuple[Address, Operand]], scratch: int
+    form: Product,
+    out: Type,
+    sides: Sequence[tuple[Address, Operand]],
+    scratch: int,
+    *,
+    adds: bool,
 ) -> Call | None:
     """A product in register tiles of our own, cut by columns, if it is one."""
     parts: list[Call] = []
@@ -68,7 +81,7 @@ def _tiled(
         own = Address("scratch", 0, scratch + i * part_bytes(form, out.dtype))
         to, column = Address("out", 0, start * item), start * of_b[1] * item
         words = (to, a, replace(b, offset=b.offset + column), own, form.m, stop - start, form.k)
-        parts.append(Call(TiledKernel(out.dtype), (*words, form.n, *of_a, *of_b)))
+        parts.append(Call(TiledKernel(out.dtype, adds), (*words, form.n, *of_a, *of_b)))
     return replace(parts[0], parts=tuple(parts)) if parts else None
 
 

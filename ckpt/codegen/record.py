@@ -28,10 +28,12 @@ class Frame:
     Attributes:
         program: what runs.
         fixed: how many of its inputs stay where they are from run to run.
+        same: inputs and outputs that stand in the same memory, in pairs.
     """
 
     program: Program
     fixed: int
+    same: tuple[tuple[int, int], ...] = ()
 
 
 Word = int | Address | Frame

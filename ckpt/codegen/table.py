@@ -111,9 +111,16 @@ def table_of(program: Program, plan: Plan) -> Table:
 
 
 def _calls(
-    program: Program, plan: Plan, constants: dict[bytes, int]
+    program: Program,
+    plan: Plan,
+    constants: dict[bytes, int],
+    same: Sequence[tuple[int, int]] = (),
 ) -> Iterator[tuple[int, list[Call], _Where]]:
-    """The tiles of every call of a plan, its step, and where that finds what it works on."""
+    """The tiles of every call of a plan, its step, and where that finds what it works on.
+
+    What would be copied to where it stands already is left out.
+    """
+    buffers = {FIRST_INPUT + len(program.ins) + k: FIRST_INPUT + i for i, k in same}
     stored = storage(program)
     calls: dict[int, list[list[Call]]] = {}
     for position, step in enumerate(plan.steps):
@@ -127,8 +134,9 @@ def _calls(
         place = _placer(program, plan, step, constants)
         for tiles in calls[step.let]:
             ends = [place(word) for word in tiles[0].words[:2] if isinstance(word, Address)]
-            if not tiles[0].copies or ends[0] != ends[1]:
-                yield position, tiles, place
+            if tiles[0].copies and len({(buffers.get(b, b), offset) for b, offset in ends}) == 1:
+                continue
+            yield position, tiles, place
 
 
 class _Tasks:
@@ -204,7 +212,7 @@ class _Layout:
             patches.append((word, base, offset))
 
         calls: list[tuple[int, int]] = []
-        for _, tiles, place in _calls(program, placed(program), self.constants):
+        for _, tiles, place in _calls(program, placed(program), self.constants, frame.same):
             records = [(self.kernel(call.kernel), self.record(call, place, note)) for call in tiles]
             stages = (records[i : i + MOST_TILES] for i in range(0, len(records), MOST_TILES))
             calls += [s[0] if len(s) == 1 else self.stage(s) for s in stages]

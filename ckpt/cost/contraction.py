@@ -110,10 +110,10 @@ class Product:
 
 
 def product(kernel: Contract, ins: Sequence[Type], layouts: Sequence[Layout]) -> Product:
-    """Sort the axes of both operands into batch, free and summed ones."""
+    """Sort the axes of both factors, the last two operands, into batch, free and summed ones."""
     sides: list[Operand] = []
     for side in (0, 1):
-        shape, strides = ins[side].shape, layouts[side].strides
+        shape, strides = ins[side + kernel.adds].shape, layouts[side + kernel.adds].strides
         batch, summed = kernel.batch[side], kernel.contract[side]
         free = [i for i in range(len(shape)) if i not in batch and i not in summed]
         groups = (

@@ -38,12 +38,12 @@ def scratch_of(eqn: Eqn, layouts: Sequence[Layout]) -> int:
     if not isinstance(kernel, Contract):
         return 0
     form = product(kernel, types, layouts)
-    if not uses_blas(form, types[0].dtype.is_float) or 0 in form.shape:
+    if 0 in form.shape or not (kernel.adds or uses_blas(form, types[0].dtype.is_float)):
         return 0
     if types[0].dtype.is_half:
         return half_product(form).places[3]
     total = 0
-    for side, t in zip((form.left, form.right), types, strict=True):
+    for side, t in zip((form.left, form.right), types[kernel.adds :], strict=True):
         if side.matrix() is None:
             total = aligned(total) + t.nbytes
     parts = spans(form, types[0].dtype)

@@ -70,10 +70,17 @@ class Reduce:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """Batched matrix product of two operands by axis numbers, as in `dot_general`."""
+    """Batched matrix product of two operands by axis numbers, as in `dot_general`.
+
+    Attributes:
+        contract: the axes of each that are summed over.
+        batch: the axes of each that are kept together.
+        adds: whether there is another operand before them, that the result begins as.
+    """
 
     contract: tuple[tuple[int, ...], tuple[int, ...]]
     batch: tuple[tuple[int, ...], tuple[int, ...]]
+    adds: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,8 @@ class Nested:
         fixed: per program, how many of its inputs stay where they are from run to run.
         numbers: what the driver needs to know besides.
         scratch_bytes: the arena, and what the driver needs.
+        same: per program, inputs and outputs that stand in the same memory, in pairs; or nothing
+            if none do.
     """
 
     driver: str
@@ -169,6 +178,7 @@ class Nested:
     fixed: tuple[int, ...]
     numbers: tuple[int, ...]
     scratch_bytes: int
+    same: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 
 REACH = -1

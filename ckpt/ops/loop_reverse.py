@@ -219,6 +219,7 @@ class ScanReverse(HoldsPrograms):
                 *(t.nbytes for t in outs[moving:]),
             ),
             self._scratch(),
+            same=((), tuple((n + k, k) for k, own in enumerate(in_place) if own)),
         )
 
     def expanded(self, most: int = 0) -> Program:

@@ -113,6 +113,15 @@ def test_products_in_tiles_of_our_own_agree(layout):
     both(op, ins, layout, [random.standard_normal(t.shape).astype(np.float32) for t in ins])
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(6, 7), (131, 2501)])  # by BLAS, in tiles
+def test_products_that_are_added_agree(rows, columns):
+    op = OPS["add_product"](((1,), (0,)))
+    shapes = (rows, columns), (rows, 300), (300, columns)
+    random = np.random.default_rng(0)
+    ins = [Type(shape, DType.F32) for shape in shapes]
+    both(op, ins, "permuted", [random.standard_normal(s).astype(np.float32) for s in shapes])
+
+
 def test_every_kind_of_kernel_is_compared_here():
     kinds = set()
     for cls in OPS.values():

@@ -32,10 +32,11 @@ def function(made):
     return ctypes.CFUNCTYPE(None, ctypes.c_int64)(made.address)
 
 
-def product(call, a, b, dtype):
+def product(call, a, b, dtype, begun=None):
     """The product of two matrices of any orientation, by a kernel; scratch begins as NaN."""
     (m, k), n, item = a.shape, b.shape[1], dtype.itemsize
-    out, scratch = np.full((m, n), np.nan, dtype), np.full(SCRATCH_BYTES // item, np.nan, dtype)
+    out = np.full((m, n), np.nan, dtype) if begun is None else begun.copy()
+    scratch = np.full(SCRATCH_BYTES // item, np.nan, dtype)
     places = [x.ctypes.data for x in (out, a, b, scratch)]
     strides = [s // item for s in (*a.strides, *b.strides)]
     record = np.array([*places, m, n, k, n, *strides], np.int64)
@@ -49,9 +50,10 @@ def operand(random, rows, columns, turned, dtype):
     return x.T if turned else x
 
 
+@pytest.mark.parametrize("adds", [False, True])
 @pytest.mark.parametrize("dtype", [DType.F32, DType.F64])
-def test_every_tile_gives_the_bits_of_the_plain_chain(dtype):
-    kernel, t = TiledKernel(dtype), np.dtype(dtype.numpy)
+def test_every_tile_gives_the_bits_of_the_plain_chain(dtype, adds):
+    kernel, t = TiledKernel(dtype, adds), np.dtype(dtype.numpy)
     made = [compile_ir(kernel.name, *tiled_ir(kernel, tile)) for tile in TILES]
     plain = build([kernel], "numba")[0]
     random = np.random.default_rng(0)
@@ -59,12 +61,15 @@ def test_every_tile_gives_the_bits_of_the_plain_chain(dtype):
         for turned in ((False, False), (False, True), (True, False), (True, True)):
             a = operand(random, m, k, turned[0], t)
             b = operand(random, k, n, turned[1], t)
-            want = product(function(plain), a, b, t)
+            begun = random.standard_normal((m, n)).astype(t) if adds else None
+            want = product(function(plain), a, b, t, begun)
             exact = a.astype(np.longdouble) @ b.astype(np.longdouble)
             size = np.abs(a).astype(np.longdouble) @ np.abs(b)
+            if begun is not None:
+                exact, size = exact + begun, size + np.abs(begun)
             assert (np.abs(want - exact) <= (TERMS + k / TERMS) * np.finfo(t).eps * size).all()
             for one in made:
-                assert product(function(one), a, b, t).tobytes() == want.tobytes()
+                assert product(function(one), a, b, t, begun).tobytes() == want.tobytes()
 
 
 SIZES = st.integers(1, 4000)
