@@ -8,7 +8,7 @@ from ckpt.codegen.llvm import TYPES, LlvmScalars, Writer, splatted
 from ckpt.codegen.llvm_rare import element_loop
 from ckpt.codegen.mathematics import RARE
 from ckpt.codegen.scalar import COMBINE, Value, identity, scalar
-from ckpt.cost.reduction import LANES
+from ckpt.cost.reduction import COLUMNS, LANES
 from ckpt.ir.types import DType
 
 
@@ -125,34 +125,50 @@ class _Reduction:
             self._row(out, bases)
 
     def _columns(self, axis: int, out: str, bases: Sequence[str]) -> None:
-        """Blocks of neighbouring results, then the rest one by one."""
+        """Blocks of neighbouring results, wide ones first, then the rest one by one."""
         k, w = self.kernel, self.w
         size = self.kept_sizes[axis]
-        whole = w.let(f"and i64 {size}, {-LANES}")
-        for begin, stop, lanes in (("0", whole, LANES), (whole, size, 1)):
-            with w.loop(stop, begin=begin, step=lanes) as loop:
+        wide, whole = (w.let(f"and i64 {size}, {-n}") for n in (COLUMNS, LANES))
+        for begin, stop, vectors, lanes in (
+            ("0", wide, COLUMNS // LANES, LANES),
+            (wide, whole, 1, LANES),
+            (whole, size, 1, 1),
+        ):
+            with w.loop(stop, begin=begin, step=vectors * lanes) as loop:
                 places = _inner(w, k.ins, bases, k.inner, ["0"] * len(k.ins), loop.index)
-                total = self._sum(0, places, self._start(lanes), lanes)
-                value = LlvmScalars(w, lanes).cast(total, k.out)
-                w.store(value, w.at(out, k.out, loop.index), lanes)
+                totals = self._sum(0, places, [self._start(lanes)] * vectors, lanes)
+                for i, total in enumerate(totals):
+                    value = LlvmScalars(w, lanes).cast(total, k.out)
+                    place = w.at(w.at(out, k.out, loop.index), k.out, str(i * lanes))
+                    w.store(value, place, lanes)
 
     def _start(self, lanes: int) -> Value:
         dtype = self.kernel.accumulator
         return LlvmScalars(self.w, lanes).const(identity(self.kernel.code, dtype), dtype)
 
-    def _sum(self, axis: int, bases: Sequence[str], start: Value, lanes: int) -> Value:
-        """Combine over the reduced axes from `axis` on, one step after another."""
+    def _sum(
+        self, axis: int, bases: Sequence[str], start: Sequence[Value], lanes: int
+    ) -> list[Value]:
+        """Combine over the reduced axes from `axis` on, one step after another.
+
+        Vectors of so many lanes follow one another along the last kept axis.
+        """
         k, w = self.kernel, self.w
-        kind = LlvmScalars(w, lanes).type(start.dtype)
-        with w.loop(self.sizes[axis], [(kind, start.text)]) as loop:
+        dtype = start[0].dtype
+        kind = LlvmScalars(w, lanes).type(dtype)
+        with w.loop(self.sizes[axis], [(kind, x.text) for x in start]) as loop:
             steps = [s[axis] for s in self.strides]
             places = _moved(w, k.ins, bases, steps, loop.index)
-            now = Value(loop.carried[0], start.dtype)
+            now = [Value(x, dtype) for x in loop.carried]
             if axis < k.reduced - 1:
-                loop.next = [self._sum(axis + 1, places, now, lanes).text]
+                loop.next = [x.text for x in self._sum(axis + 1, places, now, lanes)]
             else:
-                loop.next = [self._combined(now, self._element(places, lanes), lanes).text]
-        return Value(loop.carried[0], start.dtype)
+                loop.next = []
+                for i, x in enumerate(now):
+                    further = ["0"] * len(k.ins)
+                    at = _inner(w, k.ins, places, k.inner, further, str(i * lanes)) if i else places
+                    loop.next.append(self._combined(x, self._element(at, lanes), lanes).text)
+        return [Value(x, dtype) for x in loop.carried]
 
     def _element(self, places: Sequence[str], lanes: int) -> Value:
         """What is reduced, in the accumulator's dtype."""
@@ -178,7 +194,7 @@ class _Reduction:
         """One result: lanes along the last reduced axis, then a fixed tree over the lanes."""
         k, w = self.kernel, self.w
         if "s" in k.inner:
-            total = self._sum(0, bases, self._start(1), 1)
+            (total,) = self._sum(0, bases, [self._start(1)], 1)
         else:
             wide, rest = self._lanes(0, bases, self._start(LANES), self._start(1))
             total = self._combined(self._tree(wide), rest, 1)

@@ -13,7 +13,7 @@ from math import log2, prod
 from ckpt.codegen.blocks import parts_of
 from ckpt.codegen.kernels import BlocksKernel, GemmKernel, MapKernel, ReduceKernel
 from ckpt.codegen.record import Address, Call, Word
-from ckpt.cost.reduction import LANES
+from ckpt.cost.reduction import COLUMNS, LANES
 from ckpt.ir.cuts import MOST_PARTS, cuts
 from ckpt.ir.kernel import Expression
 from ckpt.ops.elementwise import FLOPS
@@ -29,6 +29,9 @@ _SMALL_PRODUCT = 1_000_000
 
 _FEW, _MANY = 4, 16
 """Rows of a product for which that is worth it: of fewer, BLAS makes products with vectors."""
+
+_MANY_COLUMNS = 4 * COLUMNS
+"""Results of a reduction that are cut between wide blocks, and not inside them."""
 
 _FLOPS_PER_BYTE = 8.0
 _WIDE = 128
@@ -82,7 +85,8 @@ def _reduce(call: Call, kernel: ReduceKernel) -> list[Call]:
     moved = sum(t.itemsize for t in kernel.ins)
     work = prod(sizes) * prod(reduced) * (moved + _flops(kernel.element) / _FLOPS_PER_BYTE)
     axis = _axis(sizes)
-    unit = LANES if kernel.column and axis == kept - 1 else 1
+    unit = (COLUMNS if sizes[axis] >= _MANY_COLUMNS else LANES) if kernel.column else 1
+    unit = unit if axis == kept - 1 else 1
     steps = [(0, out_strides[axis] * kernel.out.itemsize)]
     for i, (t, s) in enumerate(zip(kernel.ins, in_strides, strict=True)):
         steps.append((1 + i, s[axis] * t.itemsize))

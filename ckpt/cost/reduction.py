@@ -14,6 +14,10 @@ from ckpt.ir.layout import Layout
 LANES = 16
 """Accumulators of a reduction along neighbouring elements: a fixed order, whatever the plan."""
 
+COLUMNS = 64
+"""Neighbouring results that are worked on together where there are so many: four lines of the
+cache in every row, which the processor fetches ahead. One alone waits for each addition."""
+
 
 @dataclass(frozen=True, slots=True)
 class Walk:

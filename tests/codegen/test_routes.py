@@ -49,6 +49,7 @@ def test_maps_agree(sample):
     [
         ("sum", DType.F32, (3, 50), (1,), "contiguous"),  # lanes along rows
         ("sum", DType.F32, (50, 35), (0,), "contiguous"),  # neighbouring columns
+        ("sum", DType.F32, (3, 20, 152), (0, 1), "spread"),  # wide blocks, narrow ones, and a rest
         ("sum", DType.F64, (4, 5, 33), (0, 2), "contiguous"),
         ("sum", DType.F64, (4, 33), (1,), "spread"),
         ("sum", DType.I32, (3, 20), (1,), "contiguous"),
@@ -75,6 +76,7 @@ WHOLE = (0, 1)
         ((3, 50), (WHOLE, (0,)), SHIFTED, (3,), ("add", (1,))),  # lanes, a function called in each
         ((50, 35), (WHOLE, (1,)), SHIFTED, (2,), ("max", (0,))),  # columns
         ((50, 35), (WHOLE, (0,)), SHIFTED, (2,), ("add", (0,))),  # columns of rows' differences
+        ((30, 85), (WHOLE, (0,)), SHIFTED, (2,), ("add", (0,))),  # the same in a wide block
         ((3, 40), (WHOLE, (0,)), SHIFTED, (3, 2), None),  # two results
         ((3, 40), (WHOLE, (0,), ()), ROOTED, (5,), None),  # a root once per row
     ],
