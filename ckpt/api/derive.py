@@ -11,12 +11,14 @@ from ckpt.ir.build import Builder, share_explicitly
 from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline, inline_calls
 from ckpt.ir.program import Atom, Halves, Lit, Program, Var
+from ckpt.ir.storage import is_view, storage
 from ckpt.simplify import simplify
 from ckpt.simplify.accumulate import accumulate
 from ckpt.simplify.add_products import add_products
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.gather import gather
 from ckpt.simplify.hoist import hoist
+from ckpt.simplify.one_copy import one_copy
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.periodic import periodic
 from ckpt.simplify.recognise import recognise
@@ -148,7 +150,8 @@ def _closed(
     # Seeds of literal value spread through the transposed program as literals.
     backs = inline(b, inline_calls(cotangent, custom=True), [*early[n_outs:], *seeds])
     program = turn_pieces(gather(simplify(b.build([*early[:n_outs], *backs]))))
-    program = sink(own_outputs(add_products(accumulate(unpad(program)))))
+    program = add_products(accumulate(unpad(program)))
+    program = one_copy(sink(own_outputs(program)))
     return Joint(program, _border(program, primal))
 
 
@@ -163,8 +166,10 @@ def fused(joint: Joint) -> Joint:
 
 
 def _border(program: Program, primal: set[Var]) -> int:
-    """The first let that makes nothing of the primal half."""
-    late = (i for i, e in enumerate(program.eqns) if not primal.intersection(e.outs))
+    """The first let that makes nothing of the primal half; views belong to either."""
+    stored = storage(program)
+    runs = (i for i, e in enumerate(program.eqns) if not is_view(e, stored))
+    late = (i for i in runs if not primal.intersection(program.eqns[i].outs))
     return next(late, len(program.eqns))
 
 

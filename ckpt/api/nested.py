@@ -14,6 +14,7 @@ from ckpt.simplify.accumulate import accumulate
 from ckpt.simplify.add_products import add_products
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.gather import gather
+from ckpt.simplify.one_copy import one_copy
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink
 from ckpt.simplify.turn_pieces import turn_pieces
@@ -58,7 +59,7 @@ def _holds_programs(eqn: Eqn) -> bool:
 def _ready(program: Program, *, fusion: bool) -> Program:
     plain = gather(simplify(inline_calls(forget(program), custom=True)))
     summed = add_products(accumulate(unpad(turn_pieces(plain))), to_inputs=True)
-    sunk = sink(own_outputs(summed))
+    sunk = one_copy(sink(own_outputs(summed)))
     return with_nested(fuse(sunk) if fusion else sunk, fusion=fusion)
 
 

@@ -14,6 +14,7 @@
     hoist         lets that are the same in every step of a loop run before it
     sink          lets run as late as that holds no more bytes
     outputs       every result in a buffer of its own: the normal form that plan expects
+    one_copy      loops read the copy of a value, so that the value itself need not wait
     fuse          elementwise lets inlined into the loops of their readers; last, before planning
                   (`seen` looks through views and rolls, `loops` names what can be a step,
                   `choosing` decides, `rolls` says which are not written, `alive` counts bytes,
