@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ckpt.cost.aligned import aligned
-from ckpt.ir.kernel import Blocks, Kernel, Library
+from ckpt.ir.kernel import Blocks, Contract, Kernel, Library
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Eqn, Lit, Var
 
@@ -35,7 +35,8 @@ def widened(eqn: Eqn, kernel: Kernel, layouts: Sequence[Layout]) -> Widened | No
     """
     types = [x.type.plain() for x in eqn.ins]
     halves = any(t.dtype.is_half for t in (*types, *(v.type for v in eqn.outs)))
-    if not halves or not isinstance(kernel, Library | Blocks):
+    adds = isinstance(kernel, Contract) and kernel.adds
+    if not halves or not (adds or isinstance(kernel, Library | Blocks)):
         return None
     if isinstance(kernel, Library) and kernel.moves:
         return None

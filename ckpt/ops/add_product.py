@@ -9,7 +9,7 @@ from ckpt.ir.build import Builder
 from ckpt.ir.kernel import Contract
 from ckpt.ir.op import Array, Cost, Op, Sample, Tangents, primitive, require
 from ckpt.ir.program import Atom, Var
-from ckpt.ir.types import DType, Type
+from ckpt.ir.types import Type
 from ckpt.ops.contract import Axes, Dot
 
 
@@ -37,8 +37,7 @@ class AddProduct(Op):
     def type(self, *ins: Type) -> Type:
         require(len(ins) == 3, self, "takes three operands", *ins)
         y, made = ins[0], self.dot.type(*ins[1:])
-        able = y.dtype in (DType.F32, DType.F64)
-        require(able, self, "is of f32 or f64: add another product with `add`", *ins)
+        require(y.dtype.is_float, self, "is of floats: add another product with `add`", *ins)
         require(
             y == made, self, f"the product is {made}: it does not fit what it is added to", *ins
         )
