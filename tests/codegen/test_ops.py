@@ -22,8 +22,8 @@ ULPS = 2 * mathematics.ULPS
 # Sums run in another order than NumPy's: the error of n terms is within n ulp of the sum of
 # their absolute values, and n is below 200 in every sample.
 SUMS = {
-    *("sum", "prod", "dot", "conv", "conv_input", "conv_kernel", "cumsum", "cumprod"),
-    *("cholesky", "triangular_solve", "recurrence", "window_sum", "scatter_add"),
+    *("sum", "prod", "dot", "add_product", "cumsum", "cumprod", "conv", "conv_input"),
+    *("cholesky", "triangular_solve", "recurrence", "window_sum", "scatter_add", "conv_kernel"),
     *("scatter_add_along_axis", "pool_scatter", "window_spread"),
     *("attention", "attention_tangent", "attention_cotangent", "log_sum_exp"),
 }
