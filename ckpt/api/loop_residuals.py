@@ -10,6 +10,7 @@ in another place.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ckpt.api.nested import joined
 from ckpt.ir.op import make
 from ckpt.ir.program import Atom, Eqn, Lit, Program, Var
 from ckpt.ir.storage import is_view, storage
@@ -18,7 +19,6 @@ from ckpt.ops.loop_reverse import ScanReverse
 from ckpt.plan.nested import placed
 from ckpt.simplify.cse import cse
 from ckpt.simplify.dce import dce
-from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.substitution import rename
 
 FROM_RESIDUALS = "from_residuals"
@@ -76,13 +76,13 @@ def keeping(program: Program, let: int) -> Kept | None:
     halves = _cut(reverse)
     if operands is None or halves is None:
         return None
-    early, late = halves
+    kept, late = halves
     whole = reverse.consts + reverse.carry
-    body = _with_early(scan, early, operands)
+    body = _with_early(scan, reverse, kept, operands)
     arena = placed(body).arena_bytes
     extra = len(operands.consts) - scan.consts
     forward = Scan(body, scan.length, scan.consts + extra, scan.carry, scan.reverse, 0, arena)
-    stacks = tuple(Var(stacked(v.type, scan.length), v.name) for v in early.outs)
+    stacks = tuple(Var(stacked(v.type, scan.length), v.name) for v in kept)
     made = Eqn(
         (*eqn.outs[:-1], *stacks),
         forward,
@@ -149,11 +149,11 @@ def _joined(program: Program, let: int, back: int) -> _Operands | None:
     return _Operands(tuple(consts[0]), tuple(xs[0]), tuple(consts[1]), tuple(xs[1]))
 
 
-def _cut(op: ScanReverse) -> tuple[Program, Program] | None:
-    """A step back in two halves; what depends on consts alone is made in both.
+def _cut(op: ScanReverse) -> tuple[tuple[Var, ...], Program] | None:
+    """A step back without what can be kept of the step; what depends on consts alone is made.
 
     Returns:
-        `consts, state, x -> kept` and, as the body of a plain loop,
+        What is kept and, as the body of a plain loop,
         `consts, sums, ct_state, kept, x, ct_y -> sums, ct_state, ct_x`; None if nothing is made
         again.
     """
@@ -175,14 +175,30 @@ def _cut(op: ScanReverse) -> tuple[Program, Program] | None:
         return None
     at, ends = back.ins, n + op.dconsts + op.dcarry
     ins = (*at[: op.consts], *at[n:ends], *kept, *at[whole:n], *at[ends:])
-    early = dce(Program(back.name, at[:n], tuple(first), kept))
-    return early, dce(Program(FROM_RESIDUALS, ins, rest, back.outs))
+    return kept, dce(Program(FROM_RESIDUALS, ins, rest, back.outs))
 
 
-def _with_early(scan: Scan, early: Program, operands: _Operands) -> Program:
+def _with_early(
+    scan: Scan, reverse: ScanReverse, kept: Sequence[Var], operands: _Operands
+) -> Program:
     """A step of the loop that also makes what is kept of it, after its other results."""
+
+    def join(step: Program, back: Program) -> Program:
+        return _joined_steps(scan, step, _making(reverse, back, kept), operands)
+
+    return joined(scan.program, reverse.back, join)
+
+
+def _making(op: ScanReverse, back: Program, kept: Sequence[Var]) -> Program:
+    """`consts, state, x -> kept`."""
+    n = op.consts + op.carry + op.xs
+    return dce(Program(back.name, back.ins[:n], back.eqns, tuple(kept)))
+
+
+def _joined_steps(scan: Scan, step: Program, early: Program, operands: _Operands) -> Program:
+    """A step, and what is made of the same operands beside it."""
     whole = scan.consts + scan.carry
-    own = scan.program.ins
+    own = step.ins
     more = [Var(x.type.plain()) for x in operands.consts[scan.consts :]]
     consts = [*own[: scan.consts], *more]
     n_own = len(own) - whole
@@ -200,16 +216,15 @@ def _with_early(scan: Scan, early: Program, operands: _Operands) -> Program:
             strict=True,
         )
     )
-    eqns = list(scan.program.eqns)
+    eqns = list(step.eqns)
     for eqn in early.eqns:
         fresh = tuple(Var(v.type, v.name) for v in eqn.outs)
         renamed = rename(eqn, names)
         names.update(zip(eqn.outs, fresh, strict=True))
         eqns.append(Eqn(fresh, renamed.op, renamed.ins, eqn.source))
-    kept = tuple(_var(names[v]) for v in early.outs)
+    made = tuple(_var(names[v]) for v in early.outs)
     ins = (*consts, *own[scan.consts : whole], *xs)
-    outs = (*scan.program.outs, *kept)
-    return own_outputs(cse(Program(scan.program.name, ins, tuple(eqns), outs)))
+    return cse(Program(step.name, ins, tuple(eqns), (*step.outs, *made)))
 
 
 def _var(x: Atom) -> Var:

@@ -1,5 +1,7 @@
 """Making the programs that ops hold ready to run: simplified, fused, and placed."""
 
+import weakref
+from collections.abc import Callable
 from dataclasses import replace
 
 from ckpt.api.derive import Joint
@@ -12,6 +14,7 @@ from ckpt.plan.nested import placed
 from ckpt.simplify import simplify
 from ckpt.simplify.accumulate import accumulate
 from ckpt.simplify.add_products import add_products
+from ckpt.simplify.cse import cse
 from ckpt.simplify.fuse import fuse
 from ckpt.simplify.gather import gather
 from ckpt.simplify.one_copy import one_copy
@@ -19,6 +22,9 @@ from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink
 from ckpt.simplify.turn_pieces import turn_pieces
 from ckpt.simplify.unpad import unpad
+
+_UNFUSED: weakref.WeakKeyDictionary[Program, Program] = weakref.WeakKeyDictionary()
+"""What each fused program was; its variables are among those of the other."""
 
 
 def with_nested(program: Program, *, fusion: bool = True) -> Program:
@@ -60,7 +66,32 @@ def _ready(program: Program, *, fusion: bool) -> Program:
     plain = gather(simplify(inline_calls(forget(program), custom=True)))
     summed = add_products(accumulate(unpad(turn_pieces(plain))), to_inputs=True)
     sunk = one_copy(sink(own_outputs(summed)))
-    return with_nested(fuse(sunk) if fusion else sunk, fusion=fusion)
+    return _fused(sunk) if fusion else with_nested(sunk, fusion=False)
+
+
+def _fused(program: Program) -> Program:
+    made = with_nested(fuse(program))
+    known = {*program.ins, *(v for e in program.eqns for v in e.outs)}
+    copies = [e for e in made.eqns if known.isdisjoint(e.outs)]
+    _UNFUSED[made] = Program(program.name, program.ins, (*program.eqns, *copies), program.outs)
+    return made
+
+
+def joined(first: Program, second: Program, join: Callable[[Program, Program], Program]) -> Program:
+    """A program made of two that are ready to run, and ready to run itself.
+
+    They are joined as they were before each was fused by itself: what they have in common looked
+    the same in both then.
+
+    Args:
+        first: as `with_nested` made it.
+        second: likewise.
+        join: makes one of both, which may return any variable of either.
+    """
+    if first not in _UNFUSED or second not in _UNFUSED:
+        return own_outputs(join(first, second))
+    made = _fused(own_outputs(join(_UNFUSED[first], _UNFUSED[second])))
+    return own_outputs(cse(made))
 
 
 def _compact(x: Atom, stored: dict[Var, Stored], eqns: list[Eqn]) -> Atom:

@@ -67,7 +67,19 @@ def executable(loss, args):
     return Executable(program, plan)
 
 
-@pytest.mark.parametrize("loss", [recurrent, backwards, nested])
+def normalised(w, state, xs):
+    """A block of a network: what reads the statistics is fused in one way there, in another back."""
+
+    def step(h, x):
+        centred = h - np.mean(h, -1, keepdims=True)
+        scale = np.sqrt(np.mean(centred * centred, -1, keepdims=True) + 1e-5)
+        return h + np.tanh((centred / scale) @ w + x) @ w, None
+
+    h, _ = ckpt.scan(step, state, xs)
+    return np.sum(h * h)
+
+
+@pytest.mark.parametrize("loss", [recurrent, backwards, nested, normalised])
 def test_the_bits_are_those_of_every_number_of_slots(loss):
     args = (WEIGHTS, STATE, XS)
     made = executable(loss, args)
@@ -88,6 +100,12 @@ def test_every_step_runs_once_each_way():
     # what is worked out in the loop itself is not worked out again beside it
     names = [e.op.name for e in forward.eqns]
     assert names.count("dot") == 1
+
+
+def test_steps_are_joined_as_they_were_before_each_was_fused():
+    made = executable(normalised, (WEIGHTS, STATE, XS))
+    forward = next(e.op.program for e in made.program.eqns if isinstance(e.op, Scan))
+    assert [e.op.name for e in forward.eqns].count("dot") == 2
 
 
 def test_what_depends_on_weights_alone_is_not_kept_for_every_step():
