@@ -10,12 +10,12 @@ looked at for a few of them, and the policy plans the program of the best one as
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from math import inf
 from typing import Generic, Protocol, TypeVar
 
 from ckpt.api.derive import Joint
-from ckpt.api.loop_residuals import Kept, keeping, with_residuals
+from ckpt.api.loop_residuals import Kept, keeping, ways_of_keeping, with_residuals
 from ckpt.api.loop_search import cheapest
 from ckpt.choice import Budget, forward_steps, problem_of
 from ckpt.cost.model import CostModel
@@ -33,9 +33,14 @@ MOST_SLOTS = 4096
 
 _ALL_SLOTS, _GROWTH = 64, 1.08
 _POINTS = 512
-_FINALISTS = 2
+_FINALISTS, _TRIES = 2, 6
+"""So many plans are compared, and no more are tried."""
+
 _ENOUGH = 1e-3
-"""Of the seconds of a step: an option that is better by less is not looked for."""
+_WORTH_A_SEARCH = 0.3
+"""Of the seconds of a step: an option that is better by less is not looked for; and the body of
+least memory, which takes a search, not if less than so much can be gained.
+"""
 
 
 class Planned(Protocol):
@@ -76,7 +81,7 @@ class Variants(Protocol):
     """Ways to run a body that are worth offering, itself the first."""
 
     def __call__(self, body: Program, *, least: bool) -> Sequence[Program]:
-        """Give them, down to the least memory if that is told."""
+        """Give them; one more in the end, with the least memory that is known, if told."""
         ...
 
 
@@ -119,15 +124,33 @@ def with_slots(
                 if i in bodies:
                     op = replace(op, back=bodies[i], arena_bytes=_arena(op.advance, bodies[i]))
                 outs = (Var(kept.type, outs[0].name), *outs[1:])
-        eqns.append(Eqn(outs, op, tuple(map(renamed, eqn.ins)), eqn.source))
+        ins = tuple(map(renamed, eqn.ins))
+        same = op is eqn.op and ins == eqn.ins  # what is known of a let stays known
+        eqns.append(eqn if same else Eqn(outs, op, ins, eqn.source))
     return Program(program.name, program.ins, tuple(eqns), program.outs)
 
 
-def options_of(program: Program, costs: CostModel, variants: Bodies) -> list[Option]:
-    """The options of all loops together, from the least memory to the least time."""
+def options_of(
+    program: Program, costs: CostModel, variants: Bodies, kept: Mapping[int, Sequence[Kept]]
+) -> list[list[Option]]:
+    """The options of each loop, from the least memory to the least time.
+
+    Args:
+        program: with every loop's programs planned.
+        costs: seconds of a let.
+        variants: of the body of a loop that runs back.
+        kept: by the let of a loop, how it is run if it keeps what its steps leave behind.
+    """
+    return [
+        _pareto(list(_options(program, let, costs, variants, kept[let])))
+        for let in loops_of(program)
+    ]
+
+
+def _together(loops: Iterable[Sequence[Option]]) -> list[Option]:
+    """The options of all loops together, likewise."""
     merged = [Option({}, {}, 0, 0.0)]
-    for let in loops_of(program):
-        own = _pareto(list(_options(program, let, costs, variants)))
+    for own in loops:
         both = [
             Option(
                 {**a.slots, **b.slots},
@@ -143,7 +166,9 @@ def options_of(program: Program, costs: CostModel, variants: Bodies) -> list[Opt
     return merged
 
 
-def _options(program: Program, let: int, costs: CostModel, variants: Bodies) -> Iterator[Option]:
+def _options(
+    program: Program, let: int, costs: CostModel, variants: Bodies, kept: Sequence[Kept]
+) -> Iterator[Option]:
     eqn = program.eqns[let]
     op, tape = eqn.op, eqn.outs[-1]
     assert isinstance(op, Scan | While)
@@ -159,20 +184,20 @@ def _options(program: Program, let: int, costs: CostModel, variants: Bodies) -> 
         if 2 * placed(r.back).arena_bytes >= state:
             bodies = [{i: back} for back in variants(r.back)]
     steps = op.length if isinstance(op, Scan) else op.expected_steps
-    # how many states a loop of unknown length can use is not known either
-    for slots in slots_to_offer(steps if isinstance(op, Scan) else min(steps, SLOTS)):
-        again = forward_steps(steps, slots) - (steps - 1)
-        forward = sum(again * costs.program_seconds(r.advance) for r in reverses.values())
-        for backs in bodies:
-            arena = sum(_arena(reverses[i].advance, back) for i, back in backs.items())
-            seconds = forward + steps * sum(map(costs.program_seconds, backs.values()))
-            yield Option({let: slots}, backs, tape_type(op.states, slots).nbytes + arena, seconds)
-    kept = keeping(program, let)
-    if kept is not None:
-        forward, back = kept.programs
+    advance = sum(costs.program_seconds(r.advance) for r in reverses.values())
+    for backs in bodies:
+        arena = sum(_arena(reverses[i].advance, back) for i, back in backs.items())
+        seconds = steps * sum(map(costs.program_seconds, backs.values()))
+        # how many states a loop of unknown length can use is not known either
+        for slots in slots_to_offer(steps if isinstance(op, Scan) else min(steps, SLOTS)):
+            again = forward_steps(steps, slots) - (steps - 1)
+            nbytes = tape_type(op.states, slots).nbytes + arena
+            yield Option({let: slots}, backs, nbytes, seconds + again * advance)
+    for some in kept:
+        forward, back = some.programs
         more = costs.program_seconds(forward) - costs.program_seconds(op.program)
         seconds = steps * (more + costs.program_seconds(back))
-        yield Option({}, {}, kept.nbytes + _arena(forward, back), seconds, (kept,))
+        yield Option({}, {}, some.nbytes + _arena(forward, back), seconds, (some,))
 
 
 def _arena(*programs: Program) -> int:
@@ -249,66 +274,99 @@ def plan_loops(joint: Joint, budget: Budget, costs: CostModel, planner: Planner[
         except BudgetError:
             return None
 
-    options = options_of(joint.program, costs, lambda body: (body,))
-    full = made(options[-1])
+    program = joint.program
+    whole = {let: [k] if (k := keeping(program, let)) else [] for let in loops_of(program)}
+    full = made(_together(options_of(program, costs, lambda body: (body,), whole))[-1])
     fastest = planner.plan(full, Budget(reserve=budget.reserve))
     if uncapped:
         return fastest
+    if budget.overhead is None:
+        problem = problem_of(full.program, costs, budget, n_known=joint.n_known)
+        bytes_allowed = budget.resolve(problem)
+        budget = Budget(bytes=bytes_allowed, reserve=budget.reserve)
+        if fastest.plan.peak_bytes <= bytes_allowed:
+            return planner.plan(full, budget)
+    kept = {
+        let: [way for k in ways for way in ways_of_keeping(program, k, costs)]
+        for let, ways in whole.items()
+    }
     if budget.overhead is not None:
-        options = options_of(joint.program, costs, partial(planner.variants, least=False))
-        return _leanest(options, fastest, budget, tried)
-    bytes_allowed = budget.resolve(problem_of(full.program, costs, budget, n_known=joint.n_known))
-    cap = Budget(bytes=bytes_allowed, reserve=budget.reserve)
-    if fastest.plan.peak_bytes <= bytes_allowed:
-        return planner.plan(full, cap)
-    look = partial(_look, made=made, glance=partial(planner.glance, budget=cap))
-    for least in (False, True):
-        variants = cache(partial(planner.variants, least=least))
-        lists = _families(joint.program, costs, variants)
-        found = look(lists, enough=_ENOUGH * fastest.plan.seconds)
-        plans = [p for option in found if (p := tried(option, cap)) is not None]
-        if plans:
-            return min(plans, key=lambda p: p.plan.seconds)
+        lists = options_of(program, costs, partial(planner.variants, least=False), kept)
+        return _leanest(_together(lists), fastest, budget, tried)
+    found = _promising(
+        program,
+        (costs, kept, planner.variants),
+        lambda option, worth: planner.glance(made(option), worth, budget=budget),
+        _ENOUGH * fastest.plan.seconds,
+    )
+    plans: list[P] = []
+    for option in found[:_TRIES]:
+        plan = tried(option, budget)
+        plans += [plan] if plan else []
+        if len(plans) == _FINALISTS:
+            break
+    if plans:
+        return min(plans, key=lambda p: p.plan.seconds)
     # its error says what would be enough
-    leaner = partial(planner.variants, least=True)
-    return planner.plan(made(options_of(joint.program, costs, leaner)[0]), cap)
+    leaner = options_of(program, costs, partial(planner.variants, least=True), kept)
+    return planner.plan(made(_together(leaner)[0]), budget)
 
 
-def _families(program: Program, costs: CostModel, variants: Bodies) -> Iterator[list[Option]]:
-    """Lists of options, each from the least memory to the least time.
+def _promising(
+    program: Program,
+    told: tuple[CostModel, Mapping[int, Sequence[Kept]], Variants],
+    glance: Callable[[Option, float], tuple[float, float]],
+    enough: float,
+) -> list[Option]:
+    """Options worth planning, the best one first.
 
     The memory of a tape is not that of a body, which is free again when the loop has come back, so
-    no list of both is in order of what is left for everything else. In each of these the bodies are
-    the same; the last one mixes them, where there are loops enough for that.
+    no list of both is in order of what is left for everything else. In each list that is looked at
+    the bodies are the same; the last one mixes them, where there are loops enough for that. Bodies
+    in less memory are made only if they may be of use: none runs faster than the given one.
     """
-    loops = loops_of(program)
-    bodies = [variants(e.op.back) for e in program.eqns if isinstance(e.op, ScanReverse)]
-    yield options_of(program, costs, lambda body: (body,))
-    for k in range(1, max(map(len, bodies), default=1)):
-        yield options_of(program, costs, lambda body, k=k: variants(body)[: k + 1][-1:])
-    if len(loops) > 1:
-        yield options_of(program, costs, variants)
+    costs, kept, variants = told
+    given = options_of(program, costs, lambda body: (body,), kept)
+    found = _look(_together(given), glance, enough, inf)
+    tapes = [min(o.seconds for o in own if not o.residuals) for own in given]
+    fastest = [own[-1].seconds for own in given]
+    bound = sum(fastest) + min(t - f for t, f in zip(tapes, fastest, strict=True))
+    reverses = [e.op.back for e in program.eqns if isinstance(e.op, ScanReverse)]
+    looked = 1
+    for least, gain in ((False, enough), (True, _WORTH_A_SEARCH / _ENOUGH * enough)):
+        if min((t for t, _ in found), default=inf) <= bound + gain:
+            break
+        more = partial(variants, least=least)
+        most = max((len(more(body)) for body in reverses), default=1)
+        for k in range(looked, most):
+            same = options_of(program, costs, partial(_at, more, k), kept)
+            found += _look(_together(same), glance, enough, min((t for t, _ in found), default=inf))
+        if len(given) > 1 and most > looked:
+            mixed = _together(options_of(program, costs, more, kept))
+            found += _look(mixed, glance, enough, min((t for t, _ in found), default=inf))
+        looked = most
+    return [o for _, o in sorted(found, key=lambda pair: pair[0])]
+
+
+def _at(variants: Bodies, k: int, body: Program) -> Sequence[Program]:
+    """One variant alone: the leanest if there are fewer."""
+    return variants(body)[: k + 1][-1:]
 
 
 def _look(
-    lists: Iterable[Sequence[Option]],
-    made: Callable[[Option], Joint],
-    glance: Callable[[Joint, float], tuple[float, float]],
+    options: Sequence[Option],
+    glance: Callable[[Option, float], tuple[float, float]],
     enough: float,
-) -> list[Option]:
-    """The most promising options of all lists, the best one first."""
-    found: list[tuple[float, Option]] = []
-    for options in lists:
-        seconds = [o.seconds for o in options]
-        least = min((t for t, _ in found), default=inf)
-        sums = cheapest(
-            seconds,
-            lambda i, worth, o=options: glance(made(o[i]), worth),
-            enough=enough,
-            known=least,
-        )
-        found += ((total, options[i]) for i, total in sums)
-    return [o for _, o in sorted(found, key=lambda pair: pair[0])[:_FINALISTS]]
+    known: float,
+) -> list[tuple[float, Option]]:
+    """Options with the seconds of a step beyond those of running everything once."""
+    sums = cheapest(
+        [o.seconds for o in options],
+        lambda i, worth: glance(options[i], worth),
+        enough=enough,
+        known=known,
+    )
+    return [(total, options[i]) for i, total in sums]
 
 
 def _leanest(

@@ -7,10 +7,12 @@ that what is kept are values like any other, and gradients have the same bits: t
 in another place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 from ckpt.api.nested import joined
+from ckpt.choice import Budget, Calls, stages_of, worth_keeping
+from ckpt.cost.model import CostModel
 from ckpt.ir.op import make
 from ckpt.ir.program import Atom, Eqn, Lit, Program, Var
 from ckpt.ir.storage import is_view, storage
@@ -19,10 +21,14 @@ from ckpt.ops.loop_reverse import ScanReverse
 from ckpt.plan.nested import placed
 from ckpt.simplify.cse import cse
 from ckpt.simplify.dce import dce
+from ckpt.simplify.sink import sink
 from ckpt.simplify.substitution import rename
 
 FROM_RESIDUALS = "from_residuals"
 """The name of the body of a loop that runs back over what another has kept."""
+
+FROM_SOME_RESIDUALS = "from_some_residuals"
+"""Likewise, where it makes some of that again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,8 @@ class Kept:
         forward: takes the place of the former.
         backward: lets that take the place of the latter.
         nbytes: of what is kept of all steps.
-        programs: bodies of the two loops, the second called `FROM_RESIDUALS`.
+        programs: bodies of the two loops, the second called `FROM_RESIDUALS`, or
+            `FROM_SOME_RESIDUALS`.
     """
 
     let: int
@@ -52,12 +59,42 @@ def with_residuals(program: Program, kept: Sequence[Kept]) -> Program:
     return Program(program.name, program.ins, tuple(eqns), program.outs)
 
 
-def keeping(program: Program, let: int) -> Kept | None:
+def ways_of_keeping(program: Program, whole: Kept, costs: CostModel) -> list[Kept]:
+    """How a loop is run if all or only some of what its steps leave behind is kept.
+
+    The rest is made again on the way back: what is cheapest for the bytes that this saves, at
+    several prices of a byte.
+
+    Args:
+        program: with every loop's programs planned.
+        whole: keeps everything, from `keeping`.
+        costs: seconds of a let.
+
+    Returns:
+        From few bytes to many; the one that keeps everything is the last.
+    """
+    reverse = program.eqns[whole.back].op
+    assert isinstance(reverse, ScanReverse)
+    n = reverse.consts + reverse.carry
+    xs, body = n + reverse.xs, reverse.back
+    at_hand = frozenset([*range(reverse.consts), *range(n, xs)])
+    late = [i >= xs for i in range(len(body.ins))]
+    stages = stages_of(body, late, costs, Budget(), Calls(at_hand=at_hand))
+    some = [keeping(program, whole.let, among=kept) for kept in worth_keeping(stages, _PRICES)]
+    return [*(k for k in some if k is not None and k.nbytes < whole.nbytes), whole]
+
+
+_PRICES = 6
+"""How many sets of values at most are offered to be kept."""
+
+
+def keeping(program: Program, let: int, among: frozenset[Hashable] | None = None) -> Kept | None:
     """How a loop is run if what its steps leave behind is kept.
 
     Args:
         program: with every loop's programs planned.
         let: of a loop of known length with a tape.
+        among: values of the body of the reverse loop: what else it reads is made again.
 
     Returns:
         None if several loops read its tape, if a step leaves nothing behind but states, or if what
@@ -73,7 +110,7 @@ def keeping(program: Program, let: int) -> Kept | None:
     if not isinstance(reverse, ScanReverse) or ends[0] in program.outs:
         return None
     operands = _joined(program, let, back)
-    halves = _cut(reverse)
+    halves = _cut(reverse, among)
     if operands is None or halves is None:
         return None
     kept, late = halves
@@ -149,13 +186,15 @@ def _joined(program: Program, let: int, back: int) -> _Operands | None:
     return _Operands(tuple(consts[0]), tuple(xs[0]), tuple(consts[1]), tuple(xs[1]))
 
 
-def _cut(op: ScanReverse) -> tuple[tuple[Var, ...], Program] | None:
-    """A step back without what can be kept of the step; what depends on consts alone is made.
+def _cut(
+    op: ScanReverse, among: frozenset[Hashable] | None
+) -> tuple[tuple[Var, ...], Program] | None:
+    """A step back without what is kept of the step; what depends on consts alone is made.
 
     Returns:
         What is kept and, as the body of a plain loop,
         `consts, sums, ct_state, kept, x, ct_y -> sums, ct_state, ct_x`; None if nothing is made
-        again.
+        again that could be kept.
     """
     back, stored = op.back, storage(op.back)
     whole = op.consts + op.carry
@@ -165,17 +204,21 @@ def _cut(op: ScanReverse) -> tuple[tuple[Var, ...], Program] | None:
         for some in (late, varying):
             if some.intersection(x for x in eqn.ins if isinstance(x, Var)):
                 some.update(eqn.outs)
-    first = [e for e in back.eqns if not late.intersection(e.outs)]
-    ran = [e for e in first if varying.intersection(e.outs) and not is_view(e, stored)]
-    rest = tuple(e for e in back.eqns if e not in ran)
+    early = [e for e in back.eqns if varying.intersection(e.outs) and not late.intersection(e.outs)]
+    ran = [e for e in early if not is_view(e, stored)]
+    gone = [e for e in ran if among is None or not among.isdisjoint(e.outs)]
+    rest = tuple(e for e in back.eqns if e not in gone)
     read = reached(Program(back.name, back.ins, rest, back.outs), back.outs)
-    made = [*back.ins[op.consts : whole], *(v for e in ran for v in e.outs)]
+    made = [*back.ins[op.consts : whole], *(v for e in gone for v in e.outs)]
     kept = tuple(v for v in made if v in read)
-    if not any(v in read for e in ran for v in e.outs):
+    if not any(v in read for e in gone for v in e.outs):
         return None
     at, ends = back.ins, n + op.dconsts + op.dcarry
     ins = (*at[: op.consts], *at[n:ends], *kept, *at[whole:n], *at[ends:])
-    return kept, dce(Program(FROM_RESIDUALS, ins, rest, back.outs))
+    again = any(e in early and not is_view(e, stored) for e in rest)
+    name = FROM_SOME_RESIDUALS if again else FROM_RESIDUALS
+    second = dce(Program(name, ins, rest, back.outs))
+    return kept, second if among is None else sink(second)
 
 
 def _with_early(

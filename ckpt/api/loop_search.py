@@ -17,7 +17,8 @@ def cheapest(
     """Entries with the sum of their two costs, as far as they were looked at, the best one first.
 
     Between two entries no sum is below what the first costs by the one and the last by the other:
-    the stretch with the least such bound is halved, until no bound is below the best sum.
+    the stretch with the least such bound is halved, until no bound is below the best sum. An upper
+    bound that was found is taken for the cost there: later entries are not expected to do better.
 
     Args:
         falling: one cost of each entry, which does not rise from entry to entry.
@@ -45,7 +46,8 @@ def cheapest(
 
     def push(left: int, right: int) -> None:
         if right - left > 1:
-            heappush(stretches, (falling[right - 1] + bounds[left][0], left, right))
+            least = bounds[left][1] if bounds[left][1] < inf else bounds[left][0]
+            heappush(stretches, (falling[right - 1] + least, left, right))
 
     last = len(falling) - 1
     if falling[last] < best - enough:

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from math import inf
 
 from ckpt.api.derive import Joint, fused
@@ -85,10 +86,19 @@ def plan_joint(traced: Traced, joint: Joint, options: Options) -> Compiled:
     costs = CostModel(options.device)
     if not loops_of(joint.program):
         return _plan(traced, joint, options, costs)
+
+    @cache
+    def few(body: Program) -> list[Program]:
+        return _variants(traced, body, options, costs)
+
+    @cache
+    def more(body: Program) -> list[Program]:
+        return [*few(body), *_leanest_variants(traced, body, options, costs)]
+
     planner = Planner(
         lambda chosen, budget: _plan(traced, chosen, replace(options, budget=budget), costs),
         lambda joint, worth, *, budget: _glance(joint, worth, budget, options, costs),
-        lambda body, *, least: _variants(traced, body, options, costs, least=least),
+        lambda body, *, least: more(body) if least else few(body),
     )
     return plan_loops(joint, options.budget, costs, planner)
 
@@ -108,12 +118,13 @@ def _glance(
     return again, again
 
 
-def _variants(
-    traced: Traced, body: Program, options: Options, costs: CostModel, *, least: bool
-) -> list[Program]:
-    """A body, and the same with ever less memory for its own values, down to the least if told."""
+def _variants(traced: Traced, body: Program, options: Options, costs: CostModel) -> list[Program]:
+    """A body, and the same with ever less memory for its own values."""
     if loops_of(body):
-        return _variants_with_loops(traced, body, options, least=least)
+        base, arena = _ends(body), placed(body).arena_bytes
+        caps = [base + int(share * arena) for share in _SHARES_OF_LOOPS]
+        made = [_planned_within(traced, body, options, cap) for cap in caps]
+        return [body, *(p for p in made if isinstance(p, Program))]
     problem = problem_of(body, costs)
     base, arena = problem.reserved_bytes, placed(body).arena_bytes
     floor = min(pebbling_floor(problem).bytes - base, arena)
@@ -122,32 +133,42 @@ def _variants(
         capped = problem.with_budget(base + floor + int(share * (arena - floor)))
         with suppress(Infeasible):
             orders.append(solve(capped, options.policy, limits=_quick(options)))
-    if least and (found := leanest(problem, options.progress)) is not None:
-        orders.append(found)
     return [body, *(ordered(body, running_order(decision)) for decision in orders)]
 
 
-def _variants_with_loops(
-    traced: Traced, body: Program, options: Options, *, least: bool
+def _leanest_variants(
+    traced: Traced, body: Program, options: Options, costs: CostModel
 ) -> list[Program]:
-    """Likewise, where what loops inside a body keep is to be chosen too."""
-    base = sum(v.type.nbytes for v in (*body.ins, *body.outs))
-    found = [body]
-
-    def add(cap: int) -> int | None:
-        told = replace(options, budget=Budget(bytes=cap), limits=_quick(options))
+    """The body with the least memory for its own values that is known."""
+    if not loops_of(body):
+        problem = problem_of(body, costs)
+        low, high = pebbling_floor(problem).bytes, problem.reserved_bytes + placed(body).arena_bytes
+        capped = problem.with_budget(low + int(_NEARLY * max(high - low, 0)))
         try:
-            made = plan_joint(traced, Joint(body, len(body.eqns)), told)
-        except BudgetError as error:
-            return error.min_bytes
-        found.append(ordered(made.joint.program, [step.let for step in made.plan.steps]))
-        return None
+            found = solve(capped, options.policy, limits=Limits(work=_LEAN_WORK))
+        except Infeasible:
+            found = leanest(problem, options.progress)
+        return [] if found is None else [ordered(body, running_order(found))]
+    made = _planned_within(traced, body, options, _ends(body))
+    if isinstance(made, BudgetError) and made.min_bytes is not None:
+        made = _planned_within(traced, body, options, made.min_bytes)
+    return [made] if isinstance(made, Program) else []
 
-    for share in _SHARES_OF_LOOPS:
-        add(base + int(share * placed(body).arena_bytes))
-    if least and (known := add(base)) is not None:
-        add(known)
-    return found
+
+def _ends(body: Program) -> int:
+    return sum(v.type.nbytes for v in (*body.ins, *body.outs))
+
+
+def _planned_within(
+    traced: Traced, body: Program, options: Options, nbytes: int
+) -> Program | BudgetError:
+    """A body with loops, in the order of a plan for so many bytes; or why there is none."""
+    told = replace(options, budget=Budget(bytes=nbytes), limits=_quick(options))
+    try:
+        made = plan_joint(traced, Joint(body, len(body.eqns)), told)
+    except BudgetError as error:
+        return error
+    return ordered(made.joint.program, [step.let for step in made.plan.steps])
 
 
 def _quick(options: Options) -> Limits | None:
@@ -276,6 +297,9 @@ class _Over:
 _FRAGMENTATION_TRIES = 4
 _SHARES = (0.8, 0.6, 0.4, 0.2)
 """Of the memory of a body's own values beyond their least: with what less its variants make do."""
+
+_NEARLY, _LEAN_WORK = 0.03, 500
+"""The share with which a leanest body is first looked for, and how hard."""
 
 _SHARES_OF_LOOPS = (0.8, 0.6, 0.4, 0.25, 0.15, 0.08)
 """Of the memory of a body with loops, of which nobody knows the least."""

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ckpt.api.loop_budget import slots_to_offer
-from ckpt.api.loop_residuals import FROM_RESIDUALS
+from ckpt.api.loop_residuals import FROM_RESIDUALS, FROM_SOME_RESIDUALS
 from ckpt.api.planning import Compiled, Options
 from ckpt.choice import Binomial, format_bytes, format_seconds, forward_steps
 from ckpt.cost.model import CostModel
@@ -58,7 +58,7 @@ def loops(made: Compiled) -> list[Eqn]:
         e
         for e in made.joint.program.eqns
         if isinstance(e.op, ScanReverse)
-        or (isinstance(e.op, Scan) and e.op.program.name == FROM_RESIDUALS)
+        or (isinstance(e.op, Scan) and e.op.program.name in {FROM_RESIDUALS, FROM_SOME_RESIDUALS})
     ]
     if not found:
         raise NoLoopError(
@@ -87,9 +87,12 @@ def to_text(made: Compiled, options: Options) -> str:
 def _loop(eqn: Eqn, costs: CostModel) -> str:
     op = eqn.op
     if isinstance(op, Scan):
+        some = op.program.name == FROM_SOME_RESIDUALS
+        again = "some of it" if some else "none"
         return (
-            f"loop {eqn.source or ''}: {op.length} steps, what each leaves behind is kept\n"
-            f"forward  {op.length} evaluations, none again\n"
+            f"loop {eqn.source or ''}: {op.length} steps, {'some of ' if some else ''}what each "
+            "leaves behind is kept\n"
+            f"forward  {op.length} evaluations, {again} again\n"
             f"back     {op.length} steps"
         )
     assert isinstance(op, ScanReverse)

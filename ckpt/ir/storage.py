@@ -1,5 +1,6 @@
 """Which buffer a value stands in: views share the buffer of their root."""
 
+import weakref
 from dataclasses import dataclass
 
 from ckpt.ir.kernel import Map
@@ -15,13 +16,23 @@ class Stored:
     layout: Layout
 
 
+_KNOWN: weakref.WeakKeyDictionary[Program, dict[Var, Stored]] = weakref.WeakKeyDictionary()
+
+
 def storage(program: Program) -> dict[Var, Stored]:
     """Root and layout of every variable of a program.
 
     A let whose op says so (`Op.view`) makes no new buffer: its results are operand 0 seen with
     other strides. Layouts depend on the program alone, never on a plan, so that a let reads its
-    operands in the same order whenever it runs.
+    operands in the same order whenever it runs. Worked out once for each program.
     """
+    stored = _KNOWN.get(program)
+    if stored is None:
+        stored = _KNOWN[program] = _storage(program)
+    return stored
+
+
+def _storage(program: Program) -> dict[Var, Stored]:
     stored = {v: Stored(v, Layout.contiguous(v.type.shape)) for v in program.ins}
     for eqn in program.eqns:
         seen = _view(eqn, stored)

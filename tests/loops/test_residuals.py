@@ -6,7 +6,13 @@ import pytest
 
 import ckpt
 from ckpt.api.loop_budget import loops_of, with_slots
-from ckpt.api.loop_residuals import FROM_RESIDUALS, keeping, with_residuals
+from ckpt.api.loop_residuals import (
+    FROM_RESIDUALS,
+    FROM_SOME_RESIDUALS,
+    keeping,
+    ways_of_keeping,
+    with_residuals,
+)
 from ckpt.choice import running_lets
 from ckpt.codegen.audit import audit
 from ckpt.codegen.executable import Executable
@@ -57,10 +63,18 @@ def nested(w, state, xs):
 
 
 def executable(loss, args):
-    step = ckpt.value_and_grad(loss, argnums=tuple(range(len(args))))
-    program = step.joint_for(*args).program
+    program = derived(loss, args)
     kept = [keeping(program, let) for let in loops_of(program)]
     assert None not in kept
+    return keeping_so(program, kept)
+
+
+def derived(loss, args):
+    step = ckpt.value_and_grad(loss, argnums=tuple(range(len(args))))
+    return step.joint_for(*args).program
+
+
+def keeping_so(program, kept):
     program = with_residuals(program, kept)
     plan = place(program, running_lets(program), costs=CostModel(Device.this()))
     verify(plan, program)
@@ -68,7 +82,7 @@ def executable(loss, args):
 
 
 def normalised(w, state, xs):
-    """A block of a network: what reads the statistics is fused in one way there, in another back."""
+    """A block of a network: its statistics are fused in one way there, in another back."""
 
     def step(h, x):
         centred = h - np.mean(h, -1, keepdims=True)
@@ -88,6 +102,36 @@ def test_the_bits_are_those_of_every_number_of_slots(loss):
     assert same_bits(results, audit(made, *leaves))
     for slots in (1, 3, 11):
         assert same_bits(results, gradient(loss, args, slots)[0])
+
+
+@pytest.mark.parametrize("loss", [recurrent, backwards, nested, normalised])
+def test_so_are_those_of_every_part_of_it_that_is_worth_keeping(loss):
+    args = (WEIGHTS, STATE, XS)
+    program, costs = derived(loss, args), CostModel(Device.this())
+    (let,) = loops_of(program)
+    ways = ways_of_keeping(program, keeping(program, let), costs)
+    results, _ = gradient(loss, args, 3)
+    leaves = [np.asarray(x) for x in optree.tree_leaves(args)]
+    for way in ways:
+        assert same_bits(results, keeping_so(program, [way])(*leaves))
+    nbytes = [way.nbytes for way in ways]
+    forward, back = zip(*(map(costs.program_seconds, way.programs) for way in ways), strict=True)
+    seconds = [a + b for a, b in zip(forward, back, strict=True)]
+    assert nbytes == sorted(set(nbytes))
+    assert seconds[-1] <= min(seconds) * 1.01
+
+
+def test_products_are_kept_before_what_is_cheap_to_make_again():
+    w = 0.1 * RNG.normal(size=(256, 256))
+    args = (w, RNG.normal(size=(512, 256)), np.ones((5, 512, 256)))
+    program = derived(normalised, args)
+    (let,) = loops_of(program)
+    ways = ways_of_keeping(program, keeping(program, let), CostModel(Device.this()))
+    some = [w for w in ways if w.programs[1].name == FROM_SOME_RESIDUALS]
+    assert some
+    # those of the way back are one to a product of the step and one for the weights of each
+    backs = [[e.op.name for e in w.programs[1].eqns].count("dot") for w in some]
+    assert min(backs) == [e.op.name for e in ways[-1].programs[1].eqns].count("dot")
 
 
 def test_every_step_runs_once_each_way():
