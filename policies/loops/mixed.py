@@ -15,7 +15,7 @@ from policies.loops.actions import Schedule, Tape, checked_length
 from policies.loops.binomial import Binomial, forward_steps
 from policies.loops.count import count
 from policies.loops.hull import hull_root, hull_rows
-from policies.loops.table import exact_root, exact_rows
+from policies.loops.table import exact_root, exact_rows, near_root, near_rows
 from policies.loops.walk import Tables, envelope, first_frame, write
 
 __all__ = ["LONGEST_EXACT", "Mixed", "bound", "forget", "least_advances"]
@@ -26,10 +26,13 @@ LONGEST_EXACT = 1000
 MOST_CELLS = 16_000_000
 """Of a table, 32 bits each."""
 
-MOST_SUMS = 1_700_000_000
-"""For the table of a whole loop that is longer; about a third of a second."""
+MOST_SUMS = 80_000_000
+"""For the table of a whole loop that is longer; less than ten milliseconds."""
 
-SHORT_SUMS = 150_000_000
+NEAR_CELLS = 1_500_000
+"""For the table of a whole loop that is nearly exact; 33 rows of 10,000 steps take 7 ms."""
+
+SHORT_SUMS = 80_000_000
 """For the table of the short segments of a loop too long for a table."""
 
 
@@ -158,13 +161,14 @@ def _planned(length: int, units: int, carry: int, residual: int) -> tuple[bool, 
         fewest = passes * length - batch * passes * (passes + 1) // 2
         return True, fewest, fewest
     tables = _tables(length, units, carry, residual)
-    if tables.exact_root.size > length:
+    whole = tables.exact_root.size > length
+    if whole and not tables.gain.size:
         fewest = int(tables.exact_root[length])
         return True, fewest, fewest
     if not tables.gain.size:
         return False, plain, fewest
     fewest = max(fewest, math.ceil(envelope(tables, length, tables.root)))
-    found = int(count(tables, length))
+    found = int(tables.exact_root[length]) if whole else int(count(tables, length))
     return (True, found, fewest) if 0 <= found <= plain else (False, plain, fewest)
 
 
@@ -195,7 +199,8 @@ def _tables(length: int, units: int, carry: int, residual: int) -> Tables:
 def _with_root(units: int, carry: int, residual: int, exact: _Exact, hull: _Hull) -> Tables:
     """Add the row of the whole loop."""
     root = max(exact.shape[0], hull[0].shape[1], units + 1)
-    row = exact_root(exact, carry, residual, units) if exact.size else np.empty(0, np.int32)
+    make = near_root if hull[0].size else exact_root
+    row = make(exact, carry, residual, units) if exact.size else np.empty(0, np.int32)
     top = hull_root(*hull, residual, units) if hull[0].size else _NONE
     return Tables(carry, residual, units, root, exact, *hull, row, top)
 
@@ -209,16 +214,20 @@ def _ceiling(units: int) -> int:
 def _shared(length: int, ceiling: int, carry: int, residual: int) -> tuple[_Exact, _Hull | None]:
     """Fill the rows of all sizes of memory up to a ceiling: of the whole length, if it is short.
 
-    If it is not, give the table of short segments, and the hull for the others.
+    If it is not, give the hull, and a nearly exact table of the whole length or, where that would
+    take too long, an exact one of short segments.
     """
     rows = min(ceiling, length * residual // 2) + 1  # beyond that, one checkpoint is enough
     sums = rows * length * length // 2
     if rows * (length + 1) <= MOST_CELLS and (sums <= MOST_SUMS or length <= LONGEST_EXACT):
         return exact_rows(length, rows, carry, residual), None
     hull = _bounding(length, ceiling, carry, residual)
+    if hull is None:
+        return _BARE, None
+    if rows * (length + 1) <= NEAR_CELLS:
+        return near_rows(length, rows, carry, residual), hull
     short = min(length, math.isqrt(2 * SHORT_SUMS // rows), MOST_CELLS // rows - 1)
-    exact = _BARE if short < 2 or hull is None else exact_rows(short, rows, carry, residual)
-    return exact, hull
+    return _BARE if short < 2 else exact_rows(short, rows, carry, residual), hull
 
 
 def forget() -> None:

@@ -29,7 +29,7 @@ from policies.loops import (
     sweep,
 )
 from policies.loops.mixed import bound
-from policies.loops.table import exact_rows
+from policies.loops.table import exact_root, exact_rows, near_root, near_rows
 
 
 def advances(tape):
@@ -120,6 +120,28 @@ def test_long_mixed_loops_are_certified(length, units, carry, residual):
     assert bound(length, units, carry, residual) <= schedule.fewest <= schedule.advances == done
     back = 3 * length  # a step with residuals and its reverse
     assert done + back <= 1.015 * (schedule.fewest + back)
+
+
+@given(
+    length=st.integers(2, 700),
+    units=st.integers(1, 60),
+    carry=st.integers(1, 5),
+    residual=st.integers(1, 9),
+)
+@settings(max_examples=40, deadline=None)
+def test_trying_few_passes_is_nearly_as_good_and_never_better(length, units, carry, residual):
+    sizes = carry, residual
+    near, exact = (make(length, units + 1, *sizes) for make in (near_rows, exact_rows))
+    assert (near >= exact).all()
+    assert (near <= 1.05 * exact).all()
+    root = near_root(near, *sizes, units)
+    assert (root >= exact_root(exact, *sizes, units)).all()
+
+
+@pytest.mark.parametrize(("units", "sizes"), [(30, (1, 6)), (30, (1, 3)), (10, (1, 6))])
+def test_the_best_of_few_passes_is_often_the_optimum(units, sizes):
+    optimum = exact_root(exact_rows(3000, units + 1, *sizes), *sizes, units)[3000]
+    assert near_root(near_rows(3000, units + 1, *sizes), *sizes, units)[3000] == optimum
 
 
 def test_bounds_of_the_hull_hold_where_the_optimum_is_known():
