@@ -35,13 +35,12 @@ from policies import (
     solve,
 )
 from policies.budget import LARGEST_BYTES
-from policies.closure_cut import ClosureCut, hull
 from policies.explain import Story
 from policies.explain import explain as explain_decision
 from policies.glance import glance
 from policies.greedy import smallest_peak
-from policies.keeping import two_stages
 from policies.kept_report import KeptReport
+from policies.kept_sets import worth_keeping
 from policies.loops.binomial import Binomial, forward_steps
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
@@ -358,23 +357,6 @@ def stages_of(
             graph.add_edge(maker, let, reads=tuple(named))
     order = (*tasks[False], *tasks[True])
     return Problem(graph, budget, told.link, order, reserved, told.number, loads=told.loads)
-
-
-def worth_keeping(problem: Problem, most: int) -> list[frozenset[Hashable]]:
-    """What to keep for the late stage at ever higher prices of a byte, the lowest price last.
-
-    Args:
-        problem: as `stages_of` gives it.
-        most: sets, at least 2; no set between two of them is on their side of the line.
-    """
-    stages = two_stages(problem)
-    corners = hull(ClosureCut(stages, problem.calls), most)
-    return [
-        frozenset(
-            v for item, is_kept in zip(stages.items, c.kept, strict=True) if is_kept for v in item
-        )
-        for c in corners
-    ]
 
 
 def decide_stages(

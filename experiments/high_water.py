@@ -25,7 +25,8 @@ from experiments.models.registry import MODELS
 from experiments.schema import load_model
 
 _STATUS = Path("/proc/self/status")
-_CLEAR = Path("/proc/self/clear_refs")
+CLEAR = Path("/proc/self/clear_refs")
+"""What resets the mark; only Linux has it."""
 
 
 def resident_bytes(field: str) -> int:
@@ -39,7 +40,7 @@ def resident_bytes(field: str) -> int:
 
 def rise_during(run: Callable[[], object]) -> int:
     """Bytes by which the process's high-water mark rises above what was resident before."""
-    _CLEAR.write_text("5", encoding="utf-8")  # the mark falls to what is resident now
+    CLEAR.write_text("5", encoding="utf-8")  # the mark falls to what is resident now
     before = resident_bytes("VmRSS")
     results = run()
     rise = resident_bytes("VmHWM") - before
