@@ -4,9 +4,11 @@
 
 The gradient of the loss of an LSTM with respect to its weights, in f32: with everything kept that a
 step leaves behind, and in shares of that memory; `jax.jit(jax.value_and_grad(...))` of the same
-network as a scan, plain and with a checkpointed body. Everything runs in turns in one process, on
-one core; medians of processor time are reported. Memory is the arena, as planned, and the
-compiler's own figure for temporaries; inputs and gradients are beside both.
+network as a scan, plain, with a checkpointed body, and as about the root of the steps in scans of
+about as many with checkpoints; and ours in the memory that the first and the last of these take.
+Everything runs in turns in one process, on one core; medians of processor time are reported. Memory
+is the arena, as planned, and the compiler's own figure for temporaries; inputs and gradients are
+beside both.
 """
 
 import json
@@ -27,6 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 import ckpt
+from ckpt.errors import BudgetError
 from ckpt.ops.loop_reverse import ScanReverse
 from experiments.models import lstm
 from experiments.result import machine, versions
@@ -67,20 +70,39 @@ class Side:
     again: int | None
 
 
-def ours(config: lstm.Config, args: tuple[Any, ...], shares: list[float]) -> dict[str, Side]:
-    """The gradient with everything kept, and in shares of that memory."""
+def ours(
+    config: lstm.Config, args: tuple[Any, ...], shares: list[float], theirs: dict[str, int]
+) -> dict[str, Side]:
+    """The gradient with everything kept, in shares of that memory, and in what others take.
+
+    Args:
+        config: sizes.
+        args: of the loss.
+        shares: of the memory in which everything is kept.
+        theirs: bytes that others take, by what that is called; what no plan fits is said and left
+            out.
+    """
     loss = lstm.make_loss(config)
     plain = ckpt.value_and_grad(loss).plan_for(*args)
     ends = plain.peak_bytes - plain.arena_bytes
     sides: dict[str, Side] = {}
-    for share in [1.0, *shares]:
-        budget = None if share == 1 else ends + int(share * plain.arena_bytes)
-        step = ckpt.value_and_grad(loss, budget=budget)
-        made = step.executable_for(*args)
+    budgets: dict[str, int | None] = {"plain": None}
+    for share in shares:
+        budgets[f"{share:.0%} of that"] = int(share * plain.arena_bytes)
+    for name, budget in (budgets | theirs).items():
+        total = None if budget is None else ends + budget
+        step = ckpt.value_and_grad(loss, budget=total)
+        try:
+            made = step.executable_for(*args)
+        except BudgetError as error:
+            if name not in theirs:
+                raise
+            least = format_bytes((error.min_bytes or error.lower_bound_bytes or 0) - ends)
+            print(f"{name}: nothing fits {format_bytes(theirs[name])}; {least} would do")
+            continue
         again = sum(e.op.again for e in made.program.eqns if isinstance(e.op, ScanReverse))
-        name = "ckpt, plain" if share == 1 else f"ckpt, {share:.0%} of that"
         run = partial(_leaves, step, args)
-        sides[name] = Side(run, made.plan.arena_bytes, again)
+        sides[f"ckpt, {name}"] = Side(run, made.plan.arena_bytes, again)
     return sides
 
 
@@ -100,16 +122,27 @@ def in_jax(config: lstm.Config, args: tuple[Any, ...]) -> dict[str, Side]:
         memory = sigmoid(forget + 1.0) * memory + sigmoid(into) * jnp.tanh(candidate)
         return sigmoid(out) * jnp.tanh(memory), memory
 
-    def loss(params: Any, xs: Any, labels: Any, wrap: Any) -> Any:
+    def loss(params: Any, xs: Any, labels: Any, wrap: Any, outer: int = 1) -> Any:
         zeros = jnp.zeros((config.batch, config.hidden), config.dtype)
         body = wrap(lambda c, x: (cell(params, *c, x), None))
+        if outer > 1:
+            inner, whole = body, xs.reshape(outer, -1, *xs.shape[1:])
+            body = jax.checkpoint(lambda c, some: jax.lax.scan(inner, c, some))
+            xs = whole
         (hidden, _), _ = jax.lax.scan(body, (zeros, zeros), xs)
         scores = jax.nn.log_softmax(hidden @ params["head"]["w"] + params["head"]["b"])
         return -jnp.mean(scores[jnp.arange(config.batch), labels])
 
     sides: dict[str, Side] = {}
-    for name, wrap in (("plain", lambda f: f), ("body checkpointed", jax.checkpoint)):
-        gradient = jax.jit(jax.value_and_grad(partial(loss, wrap=wrap)))
+    n = config.steps
+    root = next(k for k in range(int(n**0.5), 0, -1) if n % k == 0)
+    forms = {
+        "plain": partial(loss, wrap=lambda f: f),
+        "body checkpointed": partial(loss, wrap=jax.checkpoint),
+        f"{root} x {n // root}": partial(loss, wrap=lambda f: f, outer=root),
+    }
+    for name, form in forms.items():
+        gradient = jax.jit(jax.value_and_grad(form))
         compiled = gradient.lower(*args).compile()
 
         def run(compiled: Any = compiled) -> list[Any]:
@@ -123,9 +156,13 @@ def in_jax(config: lstm.Config, args: tuple[Any, ...]) -> dict[str, Side]:
 def measure(config: lstm.Config, shares: list[float], repeat: int) -> list[Row]:
     """Every row, all sides run in turns."""
     args = (lstm.MODEL.init(config, 0), *lstm.MODEL.batch(config, 1))
-    sides = ours(config, args, shares)
-    if find_spec("jax") is not None:
-        sides |= in_jax(config, args)
+    others = in_jax(config, args) if find_spec("jax") is not None else {}
+    theirs = {
+        f"in the memory of {name}": side.arena_bytes
+        for name, side in others.items()
+        if name != "JAX, body checkpointed"
+    }
+    sides = ours(config, args, shares, theirs) | others
     took: dict[str, list[float]] = {name: [] for name in sides}
     results: dict[str, list[Any]] = {}
     for turn in range(repeat + 1):
@@ -200,7 +237,7 @@ def benchmark(
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     config = lstm.Config(features=features, hidden=hidden, steps=steps, batch=batch)
     rows = measure(config, shares or [0.1], repeat)
-    Console(width=112).print(table_of(rows))
+    Console(width=120).print(table_of(rows))
     if find_spec("jax") is None:
         print("jax is not installed, and left out")
     if out:

@@ -1,6 +1,7 @@
 """The benchmark of recurrent networks on a small one: memory, counts and bits are right."""
 
 import json
+from importlib.util import find_spec
 
 from experiments.recurrent_benchmark import benchmark
 
@@ -17,5 +18,12 @@ def test_rows_say_what_less_memory_costs(tmp_path, capsys):
         assert row["arena_bytes"] <= share * plain["arena_bytes"]
         assert row["same_bits"]
     assert rows["ckpt, 20% of that"]["again"] > 0
+    others = ["JAX, plain", "JAX, 10 x 20"] if find_spec("jax") else []
+    for name in others:
+        equal = rows.get(f"ckpt, in the memory of {name}")
+        assert name != "JAX, plain" or equal is not None
+        if equal is not None:
+            assert equal["arena_bytes"] <= rows[name]["arena_bytes"]
+            assert equal["same_bits"]
     assert all(row["error"] < 1e-4 for row in rows.values())
     assert "20% of that" in capsys.readouterr().out
