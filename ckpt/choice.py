@@ -42,6 +42,7 @@ from policies.greedy import smallest_peak
 from policies.kept_report import KeptReport
 from policies.kept_sets import worth_keeping
 from policies.loops.binomial import Binomial, forward_steps
+from policies.loops.online import Online
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, names
 from policies.serialize import decision_from_json, decision_to_json, problem_to_json
@@ -62,6 +63,7 @@ __all__ = [
     "KeptReport",
     "Limits",
     "Link",
+    "Online",
     "Problem",
     "Progress",
     "Status",

@@ -1,9 +1,10 @@
 """The loops of a plan: what each keeps, what it makes again, and what other choices would cost."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import StringIO
 from itertools import islice
+from textwrap import indent
 
 from rich import box
 from rich.console import Console
@@ -12,11 +13,11 @@ from rich.table import Table
 from ckpt.api.loop_budget import slots_to_offer
 from ckpt.api.loop_residuals import FROM_RESIDUALS, FROM_SOME_RESIDUALS
 from ckpt.api.planning import Compiled, Options
-from ckpt.choice import Binomial, format_bytes, format_seconds, forward_steps
+from ckpt.choice import Binomial, Online, format_bytes, format_seconds, forward_steps
 from ckpt.cost.model import CostModel
 from ckpt.errors import CkptError
 from ckpt.inspect.figure import COLOURS, Axes, Figure
-from ckpt.ir.program import Eqn
+from ckpt.ir.program import Eqn, Program
 from ckpt.ir.tape import block_of, tape_type
 from ckpt.ops.loop import Scan
 from ckpt.ops.loop_reverse import ScanReverse
@@ -54,18 +55,43 @@ def loops(made: Compiled) -> list[Eqn]:
     Raises:
         NoLoopError: there is none.
     """
-    found = [
-        e
-        for e in made.joint.program.eqns
-        if isinstance(e.op, ScanReverse)
-        or (isinstance(e.op, Scan) and e.op.program.name in {FROM_RESIDUALS, FROM_SOME_RESIDUALS})
-    ]
+    found = _run_back(made.joint.program)
     if not found:
         raise NoLoopError(
             f"{made.joint.program.name} has no loop that is run back: write one with ckpt.scan, "
             "ckpt.fori_loop or ckpt.while_loop, and look at its gradient"
         )
     return found
+
+
+def _run_back(program: Program) -> list[Eqn]:
+    return [
+        e
+        for e in program.eqns
+        if isinstance(e.op, ScanReverse)
+        or (isinstance(e.op, Scan) and e.op.program.name in {FROM_RESIDUALS, FROM_SOME_RESIDUALS})
+    ]
+
+
+def _body(eqn: Eqn) -> Program:
+    op = eqn.op
+    assert isinstance(op, ScanReverse | Scan)
+    return op.back if isinstance(op, ScanReverse) else op.program
+
+
+def _with_inner(eqns: Iterable[Eqn]) -> Iterator[Eqn]:
+    """Loops, and those inside them, at any depth."""
+    for eqn in eqns:
+        yield eqn
+        yield from _with_inner(_run_back(_body(eqn)))
+
+
+def schedule(op: ScanReverse) -> Binomial | Online:
+    """What is run there and back; of a loop of unknown length, what would be if it were as assumed.
+
+    It is not the walk of the driver itself, but it makes as many steps.
+    """
+    return (Binomial if op.length else Online)(op.expected_steps, op.slots)
 
 
 def choices(op: ScanReverse, costs: CostModel) -> Iterator[Choice]:
@@ -81,7 +107,13 @@ def choices(op: ScanReverse, costs: CostModel) -> Iterator[Choice]:
 def to_text(made: Compiled, options: Options) -> str:
     """Every loop with its schedule and its frontier."""
     costs = CostModel(options.device)
-    return "\n\n".join(_loop(eqn, costs) for eqn in loops(made))
+    return "\n\n".join(_with_its_own(eqn, costs) for eqn in loops(made))
+
+
+def _with_its_own(eqn: Eqn, costs: CostModel) -> str:
+    """A loop, and below it those inside it, once for each of its steps."""
+    inner = [indent(_with_its_own(e, costs), "    ") for e in _run_back(_body(eqn))]
+    return "\n\n".join([_loop(eqn, costs), *(f"inside each of its steps:\n{x}" for x in inner)])
 
 
 def _loop(eqn: Eqn, costs: CostModel) -> str:
@@ -109,9 +141,9 @@ def _loop(eqn: Eqn, costs: CostModel) -> str:
         "",
         _frontier(op, costs),
     ]
-    if op.length:
-        first = [str(a) for a in islice(Binomial(op.length, op.slots), _ACTIONS)]
-        lines += ["", "schedule", *(f"  {line}" for line in first), "  ..."]
+    first = [str(a) for a in islice(schedule(op), _ACTIONS)]
+    title = "schedule" if op.length else f"schedule, were it {steps} steps"
+    lines += ["", title, *(f"  {line}" for line in first), "  ..."]
     return "\n".join(lines)
 
 
@@ -139,11 +171,11 @@ def _frontier(op: ScanReverse, costs: CostModel) -> str:
 
 
 def draw(made: Compiled, options: Options, title: str = "") -> Figure:
-    """The largest loop: its schedule over time, and the frontier of memory and evaluations.
+    """The largest loop, at any depth: its schedule over time, and memory against evaluations.
 
     Raises:
-        NoLoopError: there is no loop, or only such of a length that is known later, that no
-            picture can show, or that make no state again.
+        NoLoopError: there is no loop, or only such of a length that no picture can show, or that
+            make no state again.
         DrawingError: matplotlib is not installed.
     """
     from ckpt.inspect.figure import can_draw
@@ -151,19 +183,20 @@ def draw(made: Compiled, options: Options, title: str = "") -> Figure:
     can_draw()
     from matplotlib.figure import Figure as Drawn
 
-    ops = [e.op for e in loops(made) if isinstance(e.op, ScanReverse)]
-    shown = [op for op in ops if 0 < op.length <= MOST_STEPS]
+    ops = [e.op for e in _with_inner(loops(made)) if isinstance(e.op, ScanReverse)]
+    shown = [op for op in ops if op.expected_steps <= MOST_STEPS]
     if not shown:
         raise NoLoopError(
-            f"no loop of a known length of {MOST_STEPS} steps or fewer that keeps states to draw: "
+            f"no loop of {MOST_STEPS} steps or fewer that keeps states to draw: "
             "a smaller budget makes loops that keep what every step leaves behind keep states"
         )
-    op = max(shown, key=lambda o: o.length * block_of(o.states).nbytes)
+    op = max(shown, key=lambda o: o.expected_steps * block_of(o.states).nbytes)
     figure = Drawn(figsize=(11.0, 4.8), dpi=150, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     _draw_schedule(left, op)
     _draw_frontier(right, op, list(choices(op, CostModel(options.device))))
-    figure.suptitle(f"{title}: {op.length} steps there and back with {op.slots} states kept")
+    steps = f"{op.length} steps" if op.length else f"{op.expected_steps} steps, were it so many,"
+    figure.suptitle(f"{title}: {steps} there and back with {op.slots} states kept")
     return figure
 
 
@@ -173,7 +206,7 @@ def _draw_schedule(axes: Axes, op: ScanReverse) -> None:
     stores: list[tuple[int, int]] = []
     restores: list[tuple[int, int]] = []
     back: list[tuple[int, int]] = []
-    for kind, step, where in Binomial(op.length, op.slots):
+    for kind, step, where in schedule(op):
         match kind.name:
             case "ADVANCE":
                 forward += [(time, step), (time + where - step, where)]
@@ -204,10 +237,10 @@ def _draw_schedule(axes: Axes, op: ScanReverse) -> None:
 
 
 def _draw_frontier(axes: Axes, op: ScanReverse, offered: list[Choice]) -> None:
-    evaluations = [c.evaluations / op.length for c in offered]
+    evaluations = [c.evaluations / op.expected_steps for c in offered]
     axes.loglog([c.nbytes / 2**20 for c in offered], evaluations, color=COLOURS[0])
     state = tape_type(op.states, op.slots).nbytes / 2**20
-    here = (forward_steps(op.length, op.slots) + 1) / op.length
+    here = (forward_steps(op.expected_steps, op.slots) + 1) / op.expected_steps
     axes.scatter([state], [here], color=COLOURS[5], zorder=3)
     axes.annotate(f"{op.slots} slots", (state, here), textcoords="offset points", xytext=(6, 6))
     axes.set_xlabel("tape, MiB")
