@@ -6,7 +6,7 @@ from functools import cache
 import networkx as nx
 import pytest
 
-from policies import Infeasible, Limits, Problem, solve
+from policies import Infeasible, Limits, Problem, evaluate, solve
 from policies.chain import chain
 from policies.errors import Stopped
 from policies.exhaustive import exhaustive, smallest_budget
@@ -113,6 +113,26 @@ def test_a_loop_that_writes_in_place_takes_the_fewest_steps_of_treeverse(length,
     found = chain(problem, limits=Limits())
     assert found.peak_bytes <= slots
     assert found.seconds == forward_steps(length, slots)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4, 5, 6])
+def test_halving_takes_a_state_more_and_half_the_steps_again_per_level(depth):
+    """The balanced tree of lets with the left halves made again, as an order."""
+
+    def back(first, last):
+        """Go back over steps from the state `first`, which is there."""
+        if last - first == 1:
+            return [("g", first)]
+        middle = (first + last) // 2
+        there = [("x", i) for i in range(first + 1, middle + 1)]
+        return [*there, *back(middle, last), *back(first, middle)]
+
+    length = 2**depth
+    problem = loop(length, in_place=True)
+    order = [("x", 0), *back(0, length)]
+    decision = evaluate(problem, order)
+    assert decision.peak_bytes == depth + 1
+    assert decision.seconds == length // 2 * depth
 
 
 @pytest.mark.parametrize("slots", [2, 4])
