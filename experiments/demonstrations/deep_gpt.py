@@ -106,7 +106,7 @@ def frontier(config: DeepGpt) -> tuple[list[Point], float]:
         began = perf_counter()
         made = plan_joint(traced, joint, told)
         seconds = perf_counter() - began
-        # without a way back of its own, the loop keeps what every layer leaves behind
+        # without a way back of its own, the loop keeps what every layer leaves behind, or a part
         slots, again = config.network.layers, 0
         for op in (e.op for e in made.joint.program.eqns if isinstance(e.op, ScanReverse)):
             slots, again = op.slots, op.again
