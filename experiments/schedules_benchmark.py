@@ -10,8 +10,11 @@ slow memory. *make* is the time from nothing to the first action (for us the fir
 *all* the time to the last one; both sides take turns in one process, and medians are given. Both
 are compiled before the clock starts, and our tables are forgotten between repetitions.
 
-The second table is planning alone. Its gap is in time there and back, if a step with its residuals
-takes as long as one without, and its reverse twice as long.
+The first table holds optimality: schedules are written out and counted, against the recurrence for
+equal steps, worked out without its closed form, and against a search over everything that may be
+stored where residuals or slow memory play a part. The last table is planning alone. Its gap is in
+time there and back, if a step with its residuals takes as long as one without, and its reverse
+twice as long.
 """
 
 import statistics
@@ -21,12 +24,23 @@ from dataclasses import dataclass
 from typing import Any
 
 import checkpoint_schedules as theirs
+import numpy as np
 from cyclopts import App
 from rich.console import Console
 from rich.table import Table
 
+from experiments.every_schedule import least
 from policies.adapters.checkpoint_schedules import from_actions
-from policies.loops import Binomial, Mixed, Online, Schedule, TwoLevel, replay, two_level_table
+from policies.loops import (
+    Binomial,
+    Kind,
+    Mixed,
+    Online,
+    Schedule,
+    TwoLevel,
+    replay,
+    two_level_table,
+)
 from policies.loops import mixed as mixed_module
 from policies.loops.referee import Replay
 
@@ -160,6 +174,80 @@ def _theirs(make: Callable[[], Any]) -> tuple[float, float]:
     return first, time.perf_counter() - began
 
 
+LONG = {(1000, 30): 2472, (1000, 100): 1898, (10_000, 30): 34_016, (10_000, 100): 24_747}
+"""Published optima of P(n, s)."""
+
+SIZES = [(1, 1), (1, 2), (1, 3), (2, 1), (2, 3)]
+TIMES = [(0.0, 0.0), (0.5, 0.5), (2.0, 1.0), (0.25, 3.0)]
+
+
+def recurrence(longest: int) -> np.ndarray[Any, Any]:
+    """P(n, s) for n up to a length and as many slots, i64[n + 1, s + 1]."""
+    table = np.zeros((longest + 1, longest + 1), np.int64)
+    table[:, 1] = [n * (n - 1) // 2 for n in range(longest + 1)]
+    for s in range(2, longest + 1):
+        for n in range(2, longest + 1):
+            k = np.arange(1, n)
+            table[n, s] = (k + table[n - k, s - 1] + table[k, s]).min()
+    return table
+
+
+def optima(longest: int) -> Table:
+    """How many schedules are no optimum, of all small ones and some long ones."""
+    table = Table(title="schedules that are not optimal")
+    for name in ("schedules", "against", "number", "not optimal", "seconds"):
+        table.add_column(name, justify="left" if name in {"schedules", "against"} else "right")
+
+    def row(name: str, against: str, cases: Iterator[tuple[float, float]]) -> None:
+        began = time.perf_counter()
+        missed = [abs(found - wanted) > 1e-9 for found, wanted in cases]
+        seconds = f"{time.perf_counter() - began:.1f}"
+        table.add_row(name, against, f"{len(missed)}", f"{sum(missed)}", seconds)
+
+    def counted(length: int, slots: int) -> float:
+        tape = Binomial(length, slots).tape()
+        moved = tape[tape[:, 0] == Kind.ADVANCE]
+        return float((moved[:, 2] - moved[:, 1]).sum())
+
+    known = recurrence(longest)
+    small = [(n, s) for n in range(1, longest + 1) for s in range(1, n + 1)]
+    name = f"Binomial, n = 1..{longest}, every number of slots"
+    row(name, "the recurrence", ((counted(n, s), float(known[n, s])) for n, s in small))
+    row(
+        f"Binomial, {', '.join(f'({n}, {s})' for n, s in LONG)}",
+        "published",
+        ((counted(n, s), float(wanted)) for (n, s), wanted in LONG.items()),
+    )
+    row(
+        "Mixed, n = 1..6, 0..6 units, five pairs of sizes",
+        "every schedule",
+        (
+            (
+                float(replay(Mixed(n, units, *sizes), n).advances),
+                least(n, fast=units, carry=sizes[0], residual=sizes[1]),
+            )
+            for sizes in SIZES
+            for n in range(1, 7)
+            for units in range(7)
+        ),
+    )
+    row(
+        "TwoLevel, n = 1..6, 0..2 fast, 0..2 slow, four pairs of times",
+        "every schedule",
+        (
+            (
+                TwoLevel(n, fast, slow, *times).steps,
+                least(n, fast=fast, slow=slow, times=(1.0, *times)),
+            )
+            for times in TIMES
+            for n in range(1, 7)
+            for fast in range(3)
+            for slow in range(3)
+        ),
+    )
+    return table
+
+
 def plans() -> Table:
     """Planning alone, from nothing, for short and long loops: how long it takes, how good it is."""
     table = Table(title="planning, and time above its certified bound")
@@ -199,6 +287,8 @@ def main(*, quick: bool = False, repeats: int = 3) -> None:
         quick: short loops only.
         repeats: of each side.
     """
+    console = Console(width=120)
+    console.print(optima(40 if quick else 200))
     table = Table(title="step evaluations and construction")
     for name in ("loop", "schedule", "advances", "time in steps", "make ms", "all ms", "ratio"):
         table.add_column(name, justify="left" if name in {"loop", "schedule"} else "right")
@@ -222,7 +312,6 @@ def main(*, quick: bool = False, repeats: int = 3) -> None:
                 f"{row.all_seconds / rows[0].all_seconds:.1f}",
             )
         table.add_section()
-    console = Console(width=120)
     console.print(table)
     plans()  # compiled now
     console.print(plans())

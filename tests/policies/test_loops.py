@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loops_oracle import least
 
+from experiments.every_schedule import least
 from policies.errors import Infeasible, InvalidDecision, InvalidProblem
 from policies.loops import (
     IN_HAND,

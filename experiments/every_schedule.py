@@ -2,9 +2,21 @@
 
 import heapq
 from itertools import count
+from typing import Any
+
+State = tuple[int, int | None, frozenset[int], frozenset[int], frozenset[int]]
 
 
-def least(length, *, fast, slow=0, carry=1, residual=None, times=(1.0, 0.0, 0.0), working=0):
+def least(
+    length: int,
+    *,
+    fast: int,
+    slow: int = 0,
+    carry: int = 1,
+    residual: int | None = None,
+    times: tuple[float, float, float] = (1.0, 0.0, 0.0),
+    working: int = 0,
+) -> float:
     """Dijkstra over (steps left, state in hand, what is stored where).
 
     Args:
@@ -17,11 +29,11 @@ def least(length, *, fast, slow=0, carry=1, residual=None, times=(1.0, 0.0, 0.0)
         working: units of a step's residuals while it is reversed from the state in hand.
     """
     step_time, write_time, read_time = times
-    nothing = frozenset()
-    start = (length, 0, nothing, nothing, nothing)
+    nothing = frozenset[int]()
+    start: State = (length, 0, nothing, nothing, nothing)
     best = {start: 0.0}
     number = count()
-    heap = [(0.0, next(number), start)]
+    heap: list[tuple[float, int, Any]] = [(0.0, next(number), start)]
     while heap:
         cost, _, state = heapq.heappop(heap)
         if cost > best[state]:
@@ -30,7 +42,7 @@ def least(length, *, fast, slow=0, carry=1, residual=None, times=(1.0, 0.0, 0.0)
         if left == 0:
             return cost
         used = carry * len(stored) + (residual or 0) * len(kept)
-        after = []
+        after: list[tuple[float, State]] = []
         for i in stored:
             after.append((0.0, (left, i, stored, kept, far)))
             after.append((0.0, (left, hand, stored - {i}, kept, far)))
@@ -38,9 +50,8 @@ def least(length, *, fast, slow=0, carry=1, residual=None, times=(1.0, 0.0, 0.0)
         for i in far:
             after.append((read_time, (left, i, stored, kept, far)))
             after.append((0.0, (left, hand, stored, kept, far - {i})))
-        for i in kept:
-            if i == left - 1:
-                after.append((0.0, (left - 1, None, stored, kept - {i}, far)))
+        if left - 1 in kept:
+            after.append((0.0, (left - 1, None, stored, kept - {left - 1}, far)))
         if hand is not None:
             if hand == left - 1 and used + working <= fast:
                 after.append((0.0, (left - 1, None, stored, kept, far)))
