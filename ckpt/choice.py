@@ -44,7 +44,7 @@ from policies.kept_sets import worth_keeping
 from policies.loops.binomial import Binomial, forward_steps
 from policies.loops.online import Online
 from policies.pebbling import pebbling_floor
-from policies.policy import Progress, Step, names
+from policies.policy import Progress, Step, is_ours, names
 from policies.serialize import decision_from_json, decision_to_json, problem_to_json
 from policies.unheard import unheard
 from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
@@ -85,6 +85,7 @@ __all__ = [
     "forward_steps",
     "frontier",
     "glance",
+    "is_ours",
     "leanest",
     "names",
     "parse_bytes",

@@ -129,6 +129,16 @@ def names() -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_MODULES, *_POLICIES]))
 
 
+def is_ours(name: str) -> bool:
+    """Whether a policy comes with this package, so that the code here says what it decides.
+
+    >>> is_ours("auto"), is_ours("best")
+    (True, False)
+    """
+    known = _POLICIES.get(name)
+    return name in _MODULES and (known is None or known.__module__.startswith("policies."))
+
+
 def policy_named(name: str) -> Policy:
     """Find a policy; its module is imported when it is first asked for.
 

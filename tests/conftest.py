@@ -1,5 +1,7 @@
 """How long the property tests run: short and the same every time, or long."""
 
+import os
+
 from hypothesis import HealthCheck, settings
 
 _quiet = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
@@ -8,3 +10,5 @@ settings.register_profile(
 )
 settings.register_profile("long", max_examples=1000, deadline=None, suppress_health_check=_quiet)
 settings.load_profile("short")  # `pytest --hypothesis-profile=long` for nights
+
+os.environ["CKPT_PLAN_CACHE"] = "0"  # tests of planning plan; tests/api/test_kept_plans.py reads

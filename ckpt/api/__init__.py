@@ -3,7 +3,7 @@
     gradient      value_and_grad, grad, compile: functions with a byte budget
     step          Step: traced, planned and compiled once per signature
                   (`planning` decides and places, `loop_budget` what loops keep, `nested` makes
-                  the programs ready that ops hold)
+                  the programs ready that ops hold, `kept_plans` what was planned on disk)
     derivatives   jvp, linearize, vjp
     stage         partial_eval: early and late programs under a budget
                   (`apart` keeps rows and patterns of the stages apart, `priced` is what the policy

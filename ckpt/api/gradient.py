@@ -67,6 +67,9 @@ def value_and_grad(
     def derive(traced: Traced) -> Joint:
         return gradient_of(traced.program, wanted(traced), patterns=patterns)
 
+    def derived(traced: Traced) -> str:
+        return f"gradient {wanted(traced)} {patterns}"
+
     def collect(traced: Traced, results: Sequence[Any]) -> Any:
         n_outs = len(traced.program.outs)
         grads = iter(results[n_outs:])
@@ -85,7 +88,8 @@ def value_and_grad(
         return result  # pyright: ignore[reportUnknownVariableType]
 
     options = Options(Budget.of(budget), policy, Device.of(device), limits, progress, fusion)
-    return Step(functools.wraps(f)(checked) if has_aux else f, derive, collect, options)
+    whole = functools.wraps(f)(checked) if has_aux else f
+    return Step(whole, derive, collect, options, derived)
 
 
 def grad(
@@ -168,7 +172,7 @@ def compile(  # noqa: A001
     def derive(traced: Traced) -> Joint:
         return joint_of(traced.program, patterns=patterns)
 
-    return Step(f, derive, result_of, options)
+    return Step(f, derive, result_of, options, lambda _: f"program {patterns}")
 
 
 def _name(f: Callable[..., Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import optree
 
+from ckpt.api import kept_plans
 from ckpt.api.derive import Joint
 from ckpt.api.planning import Compiled, Options, plan_joint, ready_to_plan
 from ckpt.api.signature import arrays_of, signature
@@ -68,7 +69,18 @@ class Step:
         derive: Derive,
         collect: Collect,
         options: Options,
+        derived: Callable[[Traced], str],
     ) -> None:
+        """A step that is made when it is first called.
+
+        Args:
+            f: the function.
+            derive: makes the program to plan.
+            collect: makes what the caller gets.
+            options: how to plan.
+            derived: says what `derive` makes of a traced function, apart from the function.
+        """
+        self._derived = derived
         self._f, self._derive, self._collect = f, derive, collect
         self._options = options
         self._compiled: dict[Any, Compiled] = {}
@@ -123,7 +135,7 @@ class Step:
         def collect(traced: Traced, results: Sequence[Any]) -> Any:
             return finish(self._collect(traced, results))
 
-        return Step(self._f, self._derive, collect, self._options)
+        return Step(self._f, self._derive, collect, self._options, self._derived)
 
     @property
     def plan(self) -> Plan:
@@ -159,12 +171,20 @@ class Step:
         with self._lock:
             found = self._compiled.get(key)
             if found is None:
-                traced = trace(self._f, args, kwargs)
-                joint = ready_to_plan(self._derive(traced), self._options)
-                found = plan_joint(traced, joint, self._options)
-                self._compiled[key] = found
+                found = self._compiled[key] = self._planned(trace(self._f, args, kwargs))
             self._last = found
             return found
+
+    def _planned(self, traced: Traced) -> Compiled:
+        """What was kept on disk of a traced function, or what is planned now, and then kept."""
+        key = kept_plans.key_for(traced, self._derived(traced), self._options)
+        found = None if key is None else kept_plans.read(key, traced, self._options)
+        if found is None:
+            joint = ready_to_plan(self._derive(traced), self._options)
+            found = plan_joint(traced, joint, self._options)
+            if key is not None:
+                kept_plans.write(key, found)
+        return found
 
     def _executable(self, compiled: Compiled) -> Executable:
         with self._lock:

@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from typing import Annotated, Any
@@ -111,17 +112,30 @@ def commands() -> dict[str, str]:
 
 
 def cache() -> dict[str, Any]:
-    """Where kernels are kept, how many, how large."""
+    """Where kernels and plans are kept, how many, how large."""
     from ckpt.codegen.cache import cache_folder
 
     folder = cache_folder()
-    files = [f for f in folder.glob("*") if f.is_file()] if folder.is_dir() else []
+    kernels, kernel_bytes = _kept(folder)
+    plans, plan_bytes = _kept(cache_folder("plans"))
     return {
         "folder": str(folder),
-        "kernels": len(files),
-        "bytes": sum(f.stat().st_size for f in files),
+        "kernels": kernels,
+        "bytes": kernel_bytes,
+        "plans": plans,
+        "plan_bytes": plan_bytes,
         "writable": writable(folder),
     }
+
+
+def _kept(folder: Path) -> tuple[int, int]:
+    """How many files a folder holds, and their bytes; other processes may remove some meanwhile."""
+    sizes: list[int] = []
+    for file in folder.glob("*") if folder.is_dir() else ():
+        with suppress(OSError):
+            if file.is_file():
+                sizes.append(file.stat().st_size)
+    return len(sizes), sum(sizes)
 
 
 def writable(folder: Path) -> bool:
@@ -178,6 +192,7 @@ def as_text(found: dict[str, Any]) -> str:
     lines += [f"  {name:<20} {state}" for name, state in found["commands"].items()] or ["  none"]
     kept, cpu, ram = found["cache"], found["processor"], found["memory"]
     can = "" if kept["writable"] else "; cannot be written to, so kernels compile every time"
+    plans = f"plans      {kept['plans']} beside them, {format_bytes(kept['plan_bytes'])}"
     usable = f"{cpu['usable_cores']} of {cpu['cores']} cores usable"
     total = "unknown" if ram["bytes"] is None else format_bytes(ram["bytes"])
     capped = ram["cap_bytes"]
@@ -185,6 +200,7 @@ def as_text(found: dict[str, Any]) -> str:
     lines += [
         "",
         f"kernels    {kept['kernels']} in {kept['folder']}, {format_bytes(kept['bytes'])}{can}",
+        plans,
         f"processor  {cpu['machine']} {cpu['target']}, {usable}",
         f"memory     {total}{cap}",
     ]

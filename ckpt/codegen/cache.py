@@ -28,18 +28,18 @@ _HEAD = struct.Struct("<8sI32s")
 _LENGTHS = struct.Struct("<3Q")
 
 
-def cache_folder() -> Path:
-    """Where kernels are kept: CKPT_CACHE_DIR, or the user's cache folder of the platform."""
+def cache_folder(kind: str = "kernels") -> Path:
+    """Where kernels, or plans, are kept: in CKPT_CACHE_DIR, or the user's cache folder."""
     named = os.environ.get("CKPT_CACHE_DIR")
     if named:
-        return Path(named) / "kernels"
+        return Path(named) / kind
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":
         base = Path.home() / "Library" / "Caches"
     else:
         base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "ckpt" / "kernels"
+    return base / "ckpt" / kind
 
 
 def key_of(*parts: str) -> str:
@@ -89,14 +89,20 @@ def read(key: str) -> Object | None:
 
 def write(key: str, kept: Object) -> None:
     """Keep an entry; a folder that cannot be written to only costs time in the next process."""
-    folder = cache_folder()
+    write_whole(cache_folder() / f"{key}.ckptobj", encode(kept))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file of the cache under another name and rename it, or do nothing if that fails."""
     with suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=folder, prefix=f"{key[:16]}.", suffix=".part")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f"{path.stem[:16]}.", suffix=".part"
+        )
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(encode(kept))
-            Path(name).replace(folder / f"{key}.ckptobj")
+                file.write(data)
+            Path(name).replace(path)
         except BaseException:
             with suppress(OSError):
                 Path(name).unlink()

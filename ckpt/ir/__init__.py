@@ -6,6 +6,7 @@ program    Var, Lit, Eqn, Program, Halves
 build      typed emission; sharing of linear values made explicit
 check      bound once, well typed, every linear value consumed exactly once
 text       print and parse
+record     the same as data for JSON, nothing lost
 interpret  the reference meaning, one let at a time
 work       the paper's cost model
 storage    which buffer a value stands in

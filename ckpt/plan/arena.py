@@ -97,6 +97,13 @@ def _first_fit(
 
 
 @numba.njit(cache=True)
+def _copy(source: Ints, to: Ints) -> None:  # pragma: no cover (compiled)
+    """`to[:] = source`, without the message about shapes that takes numba seconds to compile."""
+    for i in range(source.size):
+        to[i] = source[i]
+
+
+@numba.njit(cache=True)
 def _search(  # noqa: PLR0917  # pragma: no cover (compiled)
     order: Ints, sizes: Ints, starts: Ints, stops: Ints, best: Ints, bound: int, rounds: int
 ) -> None:
@@ -105,7 +112,7 @@ def _search(  # noqa: PLR0917  # pragma: no cover (compiled)
     placed = np.empty(n, np.int64)
     height = _first_fit(order, sizes, starts, stops, placed)
     best_height = height
-    best[:] = placed
+    _copy(placed, best)
     trial = order.copy()
     now = placed.copy()
     random = np.uint64(88172645463325252)  # xorshift: the same walk everywhere
@@ -138,15 +145,15 @@ def _search(  # noqa: PLR0917  # pragma: no cover (compiled)
         random ^= random >> np.uint64(7)
         random ^= random << np.uint64(17)
         there = np.int64(random % np.uint64(here))
-        trial[:] = order
+        _copy(order, trial)
         for i in range(here, there, -1):
             trial[i] = trial[i - 1]
         trial[there] = b
         new = _first_fit(trial, sizes, starts, stops, placed)
         if new <= height:
             height = new
-            order[:] = trial
-            now[:] = placed
+            _copy(trial, order)
+            _copy(placed, now)
             if new < best_height:
                 best_height = new
-                best[:] = placed
+                _copy(placed, best)

@@ -41,6 +41,8 @@ def test_on_this_machine(ckpt_, folder):
         "folder": str(folder / "kernels"),
         "kernels": 0,
         "bytes": 0,
+        "plans": 0,
+        "plan_bytes": 0,
         "writable": True,
     }
 
@@ -82,12 +84,16 @@ def test_not_installed_as_a_distribution(ckpt_, monkeypatch):
     assert "not installed as a distribution" in out
 
 
-def test_the_kernel_cache_is_counted(ckpt_, folder):
+def test_the_cache_is_counted(ckpt_, folder):
+    plans = folder / "plans"
+    plans.mkdir()
+    (plans / "b.ckptplan").write_bytes(b"123")
     kernels = folder / "kernels"
     kernels.mkdir()
     (kernels / "a.ckptobj").write_bytes(b"12345")
     found = json.loads(ckpt_("doctor", "--json").out)["cache"]
     assert (found["kernels"], found["bytes"]) == (1, 5)
+    assert (found["plans"], found["plan_bytes"]) == (1, 3)
 
 
 def test_where_nothing_can_be_written(folder):
