@@ -123,14 +123,19 @@ def _calls(
     buffers = {FIRST_INPUT + len(program.ins) + k: FIRST_INPUT + i for i, k in same}
     stored = storage(program)
     calls: dict[int, list[list[Call]]] = {}
+    alike: dict[tuple[Any, ...], list[list[Call]]] = {}
     for position, step in enumerate(plan.steps):
         eqn = program.eqns[step.let]
         if step.let not in calls:  # every run of a let makes the same calls
-            prove(eqn.op)
             layouts = [
                 stored[x].layout if isinstance(x, Var) else Layout.contiguous(()) for x in eqn.ins
             ]
-            calls[step.let] = [tiles_of(call) for call in calls_of(eqn, layouts)]
+            types = (*(x.type for x in eqn.ins), *(v.type for v in eqn.outs))
+            key = (id(eqn.op), types, *layouts)  # lets of unrolled loops share their ops
+            if key not in alike:
+                prove(eqn.op)
+                alike[key] = [tiles_of(call) for call in calls_of(eqn, layouts)]
+            calls[step.let] = alike[key]
         place = _placer(program, plan, step, constants)
         for tiles in calls[step.let]:
             ends = [place(word) for word in tiles[0].words[:2] if isinstance(word, Address)]
