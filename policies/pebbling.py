@@ -136,7 +136,7 @@ class _Regression:
             if ended or len(seen) >= SETS_PER_TASK:
                 return step, len(seen), ended
             # whatever makes a set makes its subsets, and those came with smaller moments
-            if any(other <= alive for other in seen):
+            if any(map(alive.issuperset, seen)):
                 continue
             seen.append(alive)
             for before in self._made_last(step):
