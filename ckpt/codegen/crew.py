@@ -12,7 +12,7 @@ another: drivers are never tiles.
     undone    how many have not been run
     members   how many threads may come
     driver    which of them runs the driver
-    alone     how many stages to come are not opened
+    alone     until which tick of the clock no stage is opened
 
 Who clears a bit of `left` has that tile, and until it is run no other stage opens: what the tile
 reads stays. Every thread begins at its own share of the tiles, and so finds in its own cache what
@@ -33,9 +33,9 @@ CREW_WORDS = 24
 MOST_TILES = 64
 """Of a stage."""
 
-_LATE, _CAUTION, _MOST_ALONE = 2, 4, 4096
+_LATE, _CAUTION = 2, 4
 """A wait is too long when it took so many times the work before it. Then so many times the wait is
-spent alone, measured in stages, of which there are at most so many."""
+spent alone."""
 
 SERVE = f"""
 declare i64 @llvm.cttz.i64(i64, i1)
@@ -101,14 +101,11 @@ entry:
   %undone.at = getelementptr i64, ptr %crew, i64 {UNDONE}
   %alone.at = getelementptr i64, ptr %crew, i64 {ALONE}
   %alone = load i64, ptr %alone.at, align 8
-  %lonely = icmp sgt i64 %alone, 0
-  br i1 %lonely, label %count.down, label %open
-count.down:
-  %fewer = sub nsw i64 %alone, 1
-  store i64 %fewer, ptr %alone.at, align 8
-  br label %each
+  %began = call i64 @now()
+  %lonely = icmp slt i64 %began, %alone
+  br i1 %lonely, label %each, label %open
 each:
-  %i = phi i64 [ 0, %count.down ], [ %following, %each ]
+  %i = phi i64 [ 0, %entry ], [ %following, %each ]
   %tile = getelementptr [2 x i64], ptr %tiles, i64 %i
   %record.at = getelementptr i64, ptr %tile, i64 1
   %function = load ptr, ptr %tile, align 8
@@ -124,7 +121,6 @@ open:
   store atomic i64 %count, ptr %undone.at monotonic, align 8
   %unused = sub i64 {MOST_TILES}, %count
   %all = lshr i64 -1, %unused
-  %opened = call i64 @now()
   store atomic i64 %all, ptr %left.at release, align 8
   br label %work
 work:
@@ -144,22 +140,17 @@ hold:
   br label %look
 judge:
   %ended = call i64 @now()
-  %worked = sub i64 %idle, %opened
+  %worked = sub i64 %idle, %began
   %waited = sub i64 %ended, %idle
   %most = mul i64 %worked, {_LATE}
   %late = icmp sgt i64 %waited, %most
   br i1 %late, label %doubt, label %out
 doubt:
-  %some = call i64 @llvm.smax.i64(i64 %worked, i64 1)
-  %times = sdiv i64 %waited, %some
-  %stages = mul i64 %times, {_CAUTION}
-  %capped = call i64 @llvm.smin.i64(i64 %stages, i64 {_MOST_ALONE})
-  store i64 %capped, ptr %alone.at, align 8
+  %pause = mul i64 %waited, {_CAUTION}
+  %until = add i64 %ended, %pause
+  store i64 %until, ptr %alone.at, align 8
   br label %out
 out:
   ret void
 }}
-
-declare i64 @llvm.smax.i64(i64, i64)
-declare i64 @llvm.smin.i64(i64, i64)
 """

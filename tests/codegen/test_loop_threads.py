@@ -111,6 +111,32 @@ def test_the_calls_of_a_loop_that_are_too_small_are_not_shared():
     assert not step.executable_for(W[:8, :8], X[:, :8, :8]).table.shared.size
 
 
+def test_what_takes_less_time_than_threads_need_to_meet_is_not_shared():
+    """One elementwise call a step, of less and of more than eight tiles."""
+
+    def grow(x):
+        return ckpt.fori_loop(0, 3, lambda _, x: x + np.abs(x), x)
+
+    run = ckpt.compile(grow)
+    for size, shared in ((100_000, False), (400_000, True)):
+        table = run.executable_for(np.ones(size, np.float32)).table
+        assert bool(table.shared.size) is shared
+
+
+def test_a_stage_opens_again_when_the_time_alone_is_over():
+    (add,) = build([MapKernel("add", (DType.I64,) * 2, (DType.I64,), 1, "111")])
+    runs, one = np.zeros((4, 1), np.int64), np.ones(1, np.int64)
+    records = np.ones((4, 7), np.int64)
+    for i, record in enumerate(records):
+        record[:3] = runs[i].ctypes.data, runs[i].ctypes.data, one.ctypes.data
+    stages = Stages([(add.address, r.ctypes.data) for r in records], 1, 1)
+    for until, opened, turns in ((2**62, 0, 1), (0, 4, 2)):
+        stages.words[ALONE] = until
+        stages.run(0)
+        assert (runs == turns).all()
+        assert stages.words[COUNT] == opened  # what an open stage writes down
+
+
 def test_tiles_of_loops_stay_in_their_slots(steps):
     run = steps[nested].executable_for(W, X)
     for got, want in zip(audit(run, W, X), run(W, X), strict=True):
