@@ -24,6 +24,9 @@ LOOP_WORK = 1 << 17
 GEMM_FLOPS = 8_000_000
 """Flops of a tile of a matrix product of a batch, at least: some hundred microseconds."""
 
+_TWO_FLOPS = 4_000_000
+"""Flops of one matrix product that becomes two tiles: some thirty microseconds each."""
+
 _SMALL_PRODUCT = 1_000_000
 """Multiplications of a product that OpenBLAS takes for a small one."""
 
@@ -138,12 +141,12 @@ def _spans(size: int, other: int, k: int) -> list[tuple[int, int]]:
 
 
 def _of_one_product(flops: float) -> int:
-    """How many tiles one matrix product becomes: two from 16 Mflop, four from 256, eight from 4096.
+    """How many tiles one matrix product becomes: two from 4 Mflop, four from 256, eight from 4096.
 
     BLAS packs the operand that is not cut anew for every tile: 1024 x 1024 by 1024 x 256, cut into
     eight by its rows, ran at four fifths of the speed that it had in two.
     """
-    return 1 << int(log2(max(flops / 1e6, 1.0)) / 4)
+    return max(1 << int(log2(max(flops / 1e6, 1.0)) / 4), 2 if flops >= _TWO_FLOPS else 1)
 
 
 def _numbers(words: Sequence[Word]) -> tuple[int, ...]:

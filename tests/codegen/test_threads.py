@@ -113,6 +113,17 @@ def test_tiles_of_a_loop_cover_its_result_once(shape):
     assert (seen == 1).all()
 
 
+def test_tiles_of_a_copy_are_copies_that_need_not_run_either():
+    types = Type((1000, 300), DType.F32), Type((1000, 100), DType.F32)
+    op = make("add_padded", low=(0, 100), high=(0, 100), interior=(0, 0))
+    eqn = Eqn((Var(types[0]),), op, tuple(map(Var, types)))
+    copy, added = calls_of(eqn, [Layout.contiguous(t.shape) for t in types])
+    tiles = tiles_of(copy)
+    assert len(tiles) > 1
+    assert all(t.copies for t in tiles)
+    assert not any(t.copies for t in tiles_of(added))
+
+
 def test_concurrent_calls_of_two_steps_and_of_one(step, threads):
     threads(3)
     other = ckpt.value_and_grad(lambda w, x: loss(w, 2 * x))
