@@ -109,8 +109,9 @@ def keeping(program: Program, let: int, among: frozenset[Hashable] | None = None
     reverse, ends = program.eqns[back].op, program.eqns[back].outs
     if not isinstance(reverse, ScanReverse) or ends[0] in program.outs:
         return None
-    operands = _joined(program, let, back)
     halves = _cut(reverse, among)
+    again = None if halves is None else _making(reverse, reverse.back, halves[0])
+    operands = None if again is None else _joined(program, let, back, again)
     if operands is None or halves is None:
         return None
     kept, late = halves
@@ -144,9 +145,15 @@ def keeping(program: Program, let: int, among: frozenset[Hashable] | None = None
     return Kept(let, back, made, backward, sum(v.type.nbytes for v in stacks), (body, late))
 
 
+_LATER = -1
+
+
 @dataclass(frozen=True, slots=True)
 class _Operands:
-    """What both loops read, each once, and which of them the way back reads."""
+    """What both loops read, each once, and which of them the way back reads again.
+
+    What only the second half of the way back reads is not among them: its place is `_LATER`.
+    """
 
     consts: tuple[Atom, ...]
     xs: tuple[Atom, ...]
@@ -154,8 +161,15 @@ class _Operands:
     at_xs: tuple[int, ...]
 
 
-def _joined(program: Program, let: int, back: int) -> _Operands | None:
-    """The operands of a loop, and those of its way back besides; None if they come too late."""
+def _joined(program: Program, let: int, back: int, early: Program) -> _Operands | None:
+    """The operands of a loop, and those that what is made again reads; None if they come too late.
+
+    Args:
+        program: of both loops.
+        let: of the loop.
+        back: the let of its way back.
+        early: `consts, state, x -> kept`, what is made again.
+    """
     eqn, other = program.eqns[let], program.eqns[back]
     scan, reverse = eqn.op, other.op
     assert isinstance(scan, Scan)
@@ -166,9 +180,16 @@ def _joined(program: Program, let: int, back: int) -> _Operands | None:
     def origin(x: Atom) -> Atom:
         return copied.get(x, x) if isinstance(x, Var) else x
 
-    def both(own: Sequence[Atom], wanted: Sequence[Atom]) -> tuple[list[Atom], list[int]] | None:
+    reads = {*early.outs, *(x for e in early.eqns for x in e.ins)}
+
+    def both(
+        own: Sequence[Atom], wanted: Sequence[Atom], inner: Sequence[Var]
+    ) -> tuple[list[Atom], list[int]] | None:
         joined, places = list(own), list[int]()
-        for x in wanted:
+        for x, v in zip(wanted, inner, strict=True):
+            if v not in reads:
+                places.append(_LATER)
+                continue
             found = [k for k, y in enumerate(joined) if origin(y) == origin(x)]
             if not found and isinstance(x, Var) and x not in known:
                 return None
@@ -179,8 +200,8 @@ def _joined(program: Program, let: int, back: int) -> _Operands | None:
 
     whole, n = scan.consts + scan.carry, reverse.consts + reverse.carry
     state, again = eqn.ins[scan.consts : whole], other.ins[reverse.consts : n]
-    consts = both(eqn.ins[: scan.consts], other.ins[: reverse.consts])
-    xs = both(eqn.ins[whole:], other.ins[n : n + reverse.xs])
+    consts = both(eqn.ins[: scan.consts], other.ins[: reverse.consts], early.ins[: reverse.consts])
+    xs = both(eqn.ins[whole:], other.ins[n : n + reverse.xs], early.ins[n:])
     if consts is None or xs is None or list(map(origin, state)) != list(map(origin, again)):
         return None
     return _Operands(tuple(consts[0]), tuple(xs[0]), tuple(consts[1]), tuple(xs[1]))
@@ -252,9 +273,9 @@ def _joined_steps(scan: Scan, step: Program, early: Program, operands: _Operands
         zip(
             early.ins,
             (
-                *(consts[k] for k in operands.at_consts),
+                *(early.ins[0] if k == _LATER else consts[k] for k in operands.at_consts),
                 *own[scan.consts : whole],
-                *(xs[k] for k in operands.at_xs),
+                *(early.ins[0] if k == _LATER else xs[k] for k in operands.at_xs),
             ),
             strict=True,
         )

@@ -20,6 +20,7 @@ from ckpt.simplify.gather import gather
 from ckpt.simplify.one_copy import one_copy
 from ckpt.simplify.outputs import own_outputs
 from ckpt.simplify.sink import sink
+from ckpt.simplify.turn import turn
 from ckpt.simplify.turn_pieces import turn_pieces
 from ckpt.simplify.unpad import unpad
 
@@ -36,10 +37,14 @@ def with_nested(program: Program, *, fusion: bool = True) -> Program:
         return program
     stored = storage(program)
     eqns: list[Eqn] = []
-    for eqn in program.eqns:
-        if not isinstance(eqn.op, HoldsPrograms) or not _holds_programs(eqn):
-            eqns.append(eqn)
+    for given in program.eqns:
+        if not isinstance(given.op, HoldsPrograms) or not _holds_programs(given):
+            eqns.append(given)
             continue
+        *views, eqn = turn(given)
+        eqns += views
+        stored = storage(Program(program.name, program.ins, tuple(eqns), ())) if views else stored
+        assert isinstance(eqn.op, HoldsPrograms)
         op = eqn.op.with_programs(lambda p: _ready(p, fusion=fusion))
         if repeated := op.repeats():
             needed = max(placed(p).arena_bytes for p, _ in repeated)

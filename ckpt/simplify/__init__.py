@@ -12,6 +12,7 @@
     accumulate    scattered sums added where they belong; after derivatives
     add_products  matrix products added to what they are summed with, where that stands
     hoist         lets that are the same in every step of a loop run before it
+    turn          matrices that every step of a loop multiplies by, stored once as products read them
     sink          lets run as late as that holds no more bytes
     outputs       every result in a buffer of its own: the normal form that plan expects
     one_copy      loops read the copy of a value, so that the value itself need not wait
@@ -20,9 +21,9 @@
                   `choosing` decides, `rolls` says which are not written, `alive` counts bytes,
                   `assemble` writes the fused lets)
 
-Only `recognise`, `accumulate` and `add_products` change the last bits of results. All run before
-planning. Nothing after planning may merge two runs of a let: a repeat is a recomputation that was
-paid for.
+Only `recognise`, `accumulate`, `add_products` and `turn` change the last bits of results. All run
+before planning. Nothing after planning may merge two runs of a let: a repeat is a recomputation
+that was paid for.
 """
 
 from ckpt.ir.program import Program
