@@ -14,7 +14,6 @@ from ckpt.codegen.kernels import MapKernel, ReduceKernel, ShareKernel, Signature
 from ckpt.codegen.proof import prove
 from ckpt.codegen.record import Address, Call, Frame
 from ckpt.codegen.tiles import tiles_of
-from ckpt.ir.cuts import MOST_PARTS
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Lit, Program, Var
 from ckpt.ir.storage import storage
@@ -69,6 +68,9 @@ ARENA, CONSTANTS, WORDS, FIRST_INPUT = 0, 1, 2, 3
 
 _Where = Callable[[Address], tuple[int, int]]
 _Note = Callable[[int, int, int], None]
+
+_WORTH_TILES = 4
+"""Tiles of an elementwise call or a reduction in a loop that are worth sharing, at least."""
 
 MOST_CALLS = 256
 """Of a task: between tasks a step can be interrupted."""
@@ -263,11 +265,11 @@ class _Layout:
 def _worth_sharing(tiles: Sequence[Call]) -> bool:
     """Whether several threads run the tiles of a call in a loop sooner than one does.
 
-    Threads that meet, and fetch what others have in their caches, take some microseconds: 30 us of
-    additions in six tiles took 28 on two threads, 54 us in eight tiles took 36.
+    Threads that meet, and fetch what others have in their caches, take some microseconds: on two
+    threads, eight microseconds of additions in four tiles took seven.
     """
     loops = isinstance(tiles[0].kernel, MapKernel | ReduceKernel)
-    return not loops or len(tiles) >= MOST_PARTS
+    return not loops or len(tiles) >= _WORTH_TILES
 
 
 def _placer(program: Program, plan: Plan, step: Run, constants: dict[bytes, int]) -> _Where:

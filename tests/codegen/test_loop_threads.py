@@ -112,13 +112,13 @@ def test_the_calls_of_a_loop_that_are_too_small_are_not_shared():
 
 
 def test_what_takes_less_time_than_threads_need_to_meet_is_not_shared():
-    """One elementwise call a step, of less and of more than eight tiles."""
+    """One elementwise call a step, of two tiles and of eight."""
 
     def grow(x):
         return ckpt.fori_loop(0, 3, lambda _, x: x + np.abs(x), x)
 
     run = ckpt.compile(grow)
-    for size, shared in ((100_000, False), (400_000, True)):
+    for size, shared in ((40_000, False), (400_000, True)):
         table = run.executable_for(np.ones(size, np.float32)).table
         assert bool(table.shared.size) is shared
 
