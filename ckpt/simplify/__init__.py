@@ -12,7 +12,7 @@
     accumulate    scattered sums added where they belong; after derivatives
     add_products  matrix products added to what they are summed with, where that stands
     hoist         lets that are the same in every step of a loop run before it
-    turn          matrices that every step of a loop multiplies by, stored once as products read them
+    turn          matrices that every step of a loop multiplies by, stored once as it reads them
     sink          lets run as late as that holds no more bytes
     outputs       every result in a buffer of its own: the normal form that plan expects
     one_copy      loops read the copy of a value, so that the value itself need not wait
