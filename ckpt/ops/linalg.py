@@ -4,13 +4,15 @@ Matrices are the last two axes; the axes before them are a batch.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
 from scipy.linalg import get_blas_funcs
 
 from ckpt.ir.build import Builder
-from ckpt.ir.kernel import Library
+from ckpt.ir.cuts import cuts
+from ckpt.ir.kernel import Library, Part
 from ckpt.ir.op import Array, Cost, Linear, Op, Sample, Tangents, make, primitive, require
 from ckpt.ir.program import Atom, Lit, Var
 from ckpt.ir.types import DType, Type
@@ -178,9 +180,18 @@ class TriangularSolve(Op):
         return Cost(float(b.size * a.shape[-1]), a.nbytes // 2 + b.nbytes, b.nbytes, scratch)
 
     def lower(self, *ins: Type) -> Library:
-        block = max(1, min(_BLOCK, ins[0].shape[-1]))
-        params = (self.reads_lower, self.transpose_a, self.unit_diagonal, block)
-        return Library(self.name, params, block * block * ins[0].dtype.itemsize)
+        a, b = ins
+        n, columns = b.shape[-2:]
+        block = max(1, min(_BLOCK, n))
+        flags = (self.reads_lower, self.transpose_a, self.unit_diagonal)
+        kernel = Library(self.name, (*flags, block, columns), block * block * a.dtype.itemsize)
+        found = cuts(columns, float(b.size) * n / _PART_FLOPS, _PART_COLUMNS)
+        if len(found) < 2:
+            return kernel
+        along = b.ndim - 1
+        pieces = (((), ((along, *part),), ((along, *part),)) for part in found)
+        parts = tuple(Part(of, kernel.params) for of in pieces)
+        return replace(kernel, scratch_bytes=kernel.scratch_bytes * len(parts), parts=parts)
 
     def linear_in(self, n_ins: int) -> tuple[frozenset[int], ...]:
         del n_ins
@@ -240,3 +251,10 @@ def _product(b: Builder, left: Var, right: Var, *, transpose_left: bool = False)
 
 
 _BLOCK = 64
+"""Rows that are solved by substitution; a product takes them off all that follow."""
+
+_PART_FLOPS = 8e6
+"""Of a part of the right-hand sides, at least: some hundred microseconds."""
+
+_PART_COLUMNS = 64
+"""Parts begin at multiples of so many."""

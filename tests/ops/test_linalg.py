@@ -45,6 +45,16 @@ def test_kernels_of_many_blocks(rules, n: int, dtype: DType):
         rules.kernel(Sample(op, ins, positive_definite=(0,)), tolerance)
 
 
+@pytest.mark.parametrize("dtype", [DType.F32, DType.F64])
+@pytest.mark.parametrize("transpose_a", [True, False])
+def test_many_right_hand_sides_are_solved_in_parts(rules, dtype: DType, transpose_a: bool):
+    op = TriangularSolve(reads_lower=True, transpose_a=transpose_a)
+    a, b = Type((2, 150, 150), dtype), Type((2, 150, 401), dtype)
+    assert len(op.lower(a, b).parts) == 2
+    tolerance = 1e-4 if dtype is DType.F32 else 1e-12
+    rules.kernel(Sample(op, (a, b), positive_definite=(0,)), tolerance)
+
+
 def test_the_transpose_of_a_matrix_is_read_where_it_stands(rules):
     """Column-major operands, whose rows have gaps and columns have none."""
     op = TriangularSolve(reads_lower=True)

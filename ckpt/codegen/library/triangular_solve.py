@@ -20,12 +20,16 @@ def triangular_solve(
     transpose_a: bool,
     unit_diagonal: bool,
     block: int,
+    line: int,
 ) -> None:
-    """Solve `a x = b`, or `aᵀ x = b`, for each matrix of a batch."""
+    """Solve `a x = b`, or `aᵀ x = b`, for each matrix of a batch.
+
+    A row of x is followed by the next after `line` elements: it may be a part of a longer one.
+    """
     flags = (reads_lower, transpose_a, unit_diagonal)
     left = (a.ctypes.data, a.shape, a.strides)
     right = (b.ctypes.data, b.shape, b.strides)
-    _solve(a.itemsize, left, right, x.ctypes.data, scratch.ctypes.data, flags, block)
+    _solve(a.itemsize, left, right, (x.ctypes.data, line), scratch.ctypes.data, flags, block)
 
 
 @njit(error_model="numpy")
@@ -33,12 +37,12 @@ def _solve(
     item: int,
     left: tuple[int, tuple[int, ...], tuple[int, ...]],
     right: tuple[int, tuple[int, ...], tuple[int, ...]],
-    x: int,
+    result: tuple[int, int],
     scratch: int,
     flags: tuple[bool, bool, bool],
     block: int,
 ) -> None:
-    (a, a_shape, a_step), (b, b_shape, b_step) = left, right
+    (a, a_shape, a_step), (b, b_shape, b_step), (x, line) = left, right, result
     reads_lower, transpose_a, unit = flags
     rows, columns = b_shape[-2], b_shape[-1]
     steps = (a_step[-2], a_step[-1])
@@ -47,23 +51,23 @@ def _solve(
     if columns == 0:
         return
     for n in range(batch_size(b_shape)):
-        matrix, to = a + offset_of(n, a_shape, a_step), x + n * rows * columns * item
+        matrix, to = a + offset_of(n, a_shape, a_step), x + n * rows * line * item
         given = b + offset_of(n, b_shape, b_step)
         for i in range(rows):
-            copy_run(item, to + i * columns * item, given + i * b_step[-2], columns, b_step[-1])
+            copy_run(item, to + i * line * item, given + i * b_step[-2], columns, b_step[-1])
         for turn in range(n_blocks):
             i = (turn if downward else n_blocks - 1 - turn) * block
             height = min(block, rows - i)
-            place = to + i * columns * item
+            place = to + i * line * item
             for done in range(turn):
                 j = (done if downward else n_blocks - 1 - done) * block
                 width = min(block, rows - j)
                 part = _block(item, matrix, steps, transpose_a, (i, j, height, width), scratch)
-                known = (to + j * columns * item, columns, False)
+                known = (to + j * line * item, line, False)
                 size = (height, columns, width)
-                gemm(item, size, -1.0, part, known, 1.0, (place, columns))
+                gemm(item, size, -1.0, part, known, 1.0, (place, line))
             part = _block(item, matrix, steps, transpose_a, (i, i, height, height), scratch)
-            trsm(item, (height, columns), part, downward, unit, (place, columns))
+            trsm(item, (height, columns), part, downward, unit, (place, line))
 
 
 @njit(error_model="numpy")
