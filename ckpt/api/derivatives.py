@@ -10,6 +10,7 @@ import optree
 from ckpt.ad.forward import jvp as forward
 from ckpt.ad.unzip import Choose, partial_eval, save
 from ckpt.api.derive import prepared, pullback_of, tangent_halves
+from ckpt.api.device import device_of
 from ckpt.api.evaluate import evaluate, fresh
 from ckpt.api.signature import arrays_of
 from ckpt.api.step import result_of
@@ -134,7 +135,7 @@ def vjp(
     choose: Choose = save
     limit = Budget.of(budget)
     if limit != Budget():
-        costs = CostModel(Device.of(device))
+        costs = CostModel(device_of(device))
         problem = problem_of(joint.program, costs, limit, n_known=joint.n_known)
         decision = decide(joint.program, problem, policy=policy)
         chosen = chooser(decision)

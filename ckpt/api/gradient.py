@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ckpt.api.derive import Joint, gradient_of, joint_of
+from ckpt.api.device import device_of
 from ckpt.api.signature import chosen, trees
 from ckpt.api.step import Options, Step, result_of
 from ckpt.choice import Budget, Limits, Progress
@@ -87,7 +88,7 @@ def value_and_grad(
             )
         return result  # pyright: ignore[reportUnknownVariableType]
 
-    options = Options(Budget.of(budget), policy, Device.of(device), limits, progress, fusion)
+    options = Options(Budget.of(budget), policy, device_of(device), limits, progress, fusion)
     whole = functools.wraps(f)(checked) if has_aux else f
     return Step(whole, derive, collect, options, derived)
 
@@ -167,7 +168,7 @@ def compile(  # noqa: A001
     >>> float(loss), w
     (2.0, array([1., 1.]))
     """
-    options = Options(Budget.of(budget), policy, Device.of(device), limits, progress, fusion)
+    options = Options(Budget.of(budget), policy, device_of(device), limits, progress, fusion)
 
     def derive(traced: Traced) -> Joint:
         return joint_of(traced.program, patterns=patterns)

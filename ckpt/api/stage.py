@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from ckpt.api.apart import Ways, ready_to_split
 from ckpt.api.derive import prepared
+from ckpt.api.device import device_of
 from ckpt.api.half import Early, Half, Late
 from ckpt.api.part import Part, Place, argument_of
 from ckpt.api.priced import measured, priced
@@ -182,7 +183,7 @@ def partial_eval(
             "name"
         )
     args, kwargs = ((), like) if isinstance(like, Mapping) else (tuple(like), {})
-    options = Options(Budget(), policy, Device.of(device), limits, progress, fusion)
+    options = Options(Budget(), policy, device_of(device), limits, progress, fusion)
     terms = Terms(
         known=_all(known, "known"),
         at_hand=_all(at_hand, "at_hand"),

@@ -6,8 +6,8 @@ from pathlib import Path
 def calibrate(*, out: Path | None = None, threads: int | None = None, repeat: int = 5) -> int:
     """Time real kernels on this machine and write a device file, which plans then go by.
 
-    Without it plans go by figures of a common server processor. Takes about a minute; nothing
-    else should be running.
+    Without it plans go by figures of a common server processor. Takes about ten seconds. Rates are
+    those of one thread; what further threads add is right only if nothing else is running.
 
     Args:
         out: the file; by default that which plans look for: CKPT_DEVICE, or device.yaml in the
@@ -36,7 +36,9 @@ def calibrate(*, out: Path | None = None, threads: int | None = None, repeat: in
     print(f"{file}: {device.name}")
     print(f"  {device.flops_per_second['f32'] / 1e9:.0f} GF/s in f32, ", end="")
     print(f"{device.flops_per_second['f64'] / 1e9:.0f} in f64; ", end="")
-    print(f"{device.bytes_per_second / 1e9:.1f} GB/s from memory")
+    print(f"{device.bytes_per_second / 1e9:.1f} GB/s from memory on one thread")
+    print(f"  {device.threads} threads work {device.flops_gain:.2f} times as fast, ", end="")
+    print(f"and move {device.bytes_gain:.2f} times as much")
     return 0
 
 

@@ -26,7 +26,12 @@ def plan_jax(
         f, args = function_of(model)
         said.task("planning")
         made = plan(
-            f, *args, budget=budget, device=told.device, policy=told.policy, limits=_limits(told)
+            f,
+            *args,
+            budget=budget,
+            device=_device(told),
+            policy=told.policy,
+            limits=_limits(told),
         )
     data = text.dumps(_plain(made), indent=1)
     if out:
@@ -54,7 +59,7 @@ def frontier_jax(
     with news(f"tracing {model}") as said:
         f, args = function_of(model)
         found = frontier(
-            f, *args, budgets=budgets, points=points, device=told.device, limits=_limits(told),
+            f, *args, budgets=budgets, points=points, device=_device(told), limits=_limits(told),
             said=said.task,
         )  # fmt: skip
     if out:
@@ -84,7 +89,7 @@ def fit_jax(
             return function_of(model, changes)[1]
 
         found = fit(
-            f, inputs, budget=budget, over=over, limit=limit, step=step, device=told.device,
+            f, inputs, budget=budget, over=over, limit=limit, step=step, device=_device(told),
             limits=_limits(told),
         )  # fmt: skip
     if json:
@@ -107,6 +112,10 @@ def fit_jax(
         f"{format_bytes(found.plan.peak_bytes)}, {100 * found.plan.overhead:.1f} % of time to "
         f"recompute\n{beyond}; {found.tried} plans tried"
     )
+
+
+def _device(told: Planning) -> str:
+    return told.device or "cpu"
 
 
 def _limits(told: Planning) -> Limits | None:

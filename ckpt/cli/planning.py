@@ -23,7 +23,8 @@ class Planning:
 
     Attributes:
         policy: who decides; "auto" is a portfolio with a certified bound.
-        device: whose costs to plan with: cpu, h100, h200, or a YAML file.
+        device: whose costs to plan with: cpu, h100, h200, or a YAML file; by default this machine,
+            as `ckpt calibrate` measured it where it has, with as many threads as steps have.
         work: how hard to search, in deterministic units; the policy's default without it.
         time_limit: stop searching after so many seconds; the answer then depends on the machine.
         fusion: inline elementwise work into the loops that read it; the bits are the same without.
@@ -31,7 +32,7 @@ class Planning:
     """
 
     policy: str = "auto"
-    device: str = "cpu"
+    device: str | None = None
     work: int | None = None
     time_limit: Annotated[float | None, Parameter(name="--time-limit")] = None
     fusion: Annotated[bool, Parameter(negative="--no-fusion")] = True
@@ -47,12 +48,12 @@ def options(
         PolicyError: the budget is not one.
         DeviceError: the device file cannot be read.
     """
+    from ckpt.api.device import device_of
     from ckpt.api.step import Options
     from ckpt.choice import Budget, Limits
-    from ckpt.cost.device import Device
 
     told = planning or Planning()
-    device = Device.named(told.device)
+    device = device_of(told.device)
     default = Limits()
     limits = Limits(
         time_seconds=told.time_limit, work=default.work if told.work is None else told.work

@@ -4,7 +4,7 @@ import os
 import sys
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,10 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ckpt.errors import CkptError
 from ckpt.ir.types import DType
 
+VERSION = 2
+"""Of the files that `ckpt calibrate` writes."""
+
 VARIABLE = "CKPT_DEVICE"
 """The environment variable that names the device file of this machine."""
 
 M = TypeVar("M", bound=BaseModel)
+
+_FLOPS_OF_NEXT, _BYTES_OF_NEXT = 0.85, 0.5
+"""What each further thread adds where it was not measured, as a fraction of the first."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -37,7 +43,10 @@ class HostLink(BaseModel):
 class Device(BaseModel):
     """Peak rates, bandwidth and capacity of a device.
 
+    Of a processor, rates and bandwidths are those of one thread, whatever the number of threads.
+
     Attributes:
+        version: of the file, where `ckpt calibrate` has written it.
         name: how reports call it.
         flops_per_second: per dtype ("f32", "f64", "i32", "i64", "bool", and "bf16" and "f16" where
             they are not worked on as f32), sustained by dense matrix products (or, for integers and
@@ -47,12 +56,17 @@ class Device(BaseModel):
         launch_seconds: what a kernel costs before it does anything.
         cache_bytes: what loops move so much or less stays in caches between them.
         cache_bytes_per_second: bandwidth there; None when it is not known, and memory's is meant.
-        slowdown: by the name of an op, its seconds over those that the rates say.
+        threads: that share a let.
+        flops_gain: how many times as much all of them do as one, out of caches too.
+        bytes_gain: how many times as much all of them move to and from memory.
+        slowdown: by the kind of a let (`ckpt.cost.kind`: mostly the name of its op), its seconds
+            over those that the rates say.
         host_link: the way to host memory, if there is one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    version: Literal[2] | None = None
     name: str
     flops_per_second: dict[str, Positive]
     bytes_per_second: Positive
@@ -60,6 +74,9 @@ class Device(BaseModel):
     launch_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     cache_bytes: Annotated[int, Field(ge=0)] = 0
     cache_bytes_per_second: Positive | None = None
+    threads: Annotated[int, Field(ge=1)] = 1
+    flops_gain: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+    bytes_gain: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
     slowdown: dict[str, Positive] = Field(default_factory=dict[str, Positive])
     host_link: HostLink | None = None
 
@@ -73,6 +90,22 @@ class Device(BaseModel):
             said = f"lacks {', '.join(missing)}" if missing else f"has unknown {unknown[0]!r}"
             raise ValueError(f"flops_per_second {said}")
         return self
+
+    def at(self, threads: int) -> "Device":
+        """The same processor where so many threads share a let.
+
+        What is gained by each further one is as measured, or as with most processors.
+
+        >>> Device.built_in().at(2).flops_gain
+        1.85
+        """
+        if threads == self.threads:
+            return self
+        further, known = threads - 1, self.threads - 1
+        each = (self.flops_gain - 1) / known if known else _FLOPS_OF_NEXT
+        moves = (self.bytes_gain - 1) / known if known else _BYTES_OF_NEXT
+        gains = {"flops_gain": 1 + each * further, "bytes_gain": 1 + moves * further}
+        return self.model_copy(update={"threads": threads, **gains})
 
     @staticmethod
     def load(path: str | Path) -> "Device":
@@ -139,10 +172,18 @@ class Device(BaseModel):
         without one, the figures that come with the package are taken.
 
         Raises:
-            DeviceError: the file cannot be read.
+            DeviceError: the file cannot be read, or an older `ckpt calibrate` has written it.
         """
         file = device_file()
-        return Device.load(file) if file.is_file() else Device.built_in()
+        if not file.is_file():
+            return Device.built_in()
+        device = Device.load(file)
+        if device.version is None:
+            raise DeviceError(
+                f"{file}: it has no `version: {VERSION}`, so an older `ckpt calibrate` has written "
+                "it, whose figures meant something else: run it again, or delete the file"
+            )
+        return device
 
     @staticmethod
     def built_in() -> "Device":

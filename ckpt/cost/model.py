@@ -5,16 +5,22 @@ from collections.abc import Mapping
 from weakref import WeakKeyDictionary
 
 from ckpt.cost.device import Device
+from ckpt.cost.kind import is_divisible, kind_of
 from ckpt.ir.op import HoldsPrograms
 from ckpt.ir.program import Eqn, Program
 from ckpt.ir.storage import is_view, storage
+
+_PART_SECONDS = 1e-5
+"""What a thread takes of a let at a time, at least."""
 
 
 class CostModel:
     """Prices lets: measured where a measurement is known, a roofline elsewhere.
 
     The roofline of a let is `max(flops / rate, bytes / bandwidth) * slowdown + launch`, all of
-    the device; the bandwidth is the caches' for a let that moves no more than they hold.
+    the device; the bandwidth is the caches' for a let that moves no more than they hold, and the
+    slowdown that of its kind (`ckpt.cost.kind`). Of several threads, rate and bandwidth are so
+    many times higher as the device says, unless a let is too short to be shared, or cannot be.
     """
 
     def __init__(self, device: Device, table: Mapping[str, float] | None = None) -> None:
@@ -50,15 +56,23 @@ class CostModel:
 
     def roofline(self, eqn: Eqn) -> float:
         """Seconds by the device's rates alone."""
-        cost = eqn.op.cost(*(x.type.plain() for x in eqn.ins))
-        dtypes = [v.type.dtype for v in eqn.outs] or [x.type.dtype for x in eqn.ins]
-        rates = self.device.flops_per_second
+        types = [x.type.plain() for x in eqn.ins]
+        cost, kernel = eqn.op.cost(*types), eqn.op.lower(*types)
+        dtypes = [v.type.dtype for v in eqn.outs] or [t.dtype for t in types]
+        device = self.device
+        rates = device.flops_per_second
         rate = rates.get(dtypes[0].value) or rates[dtypes[0].wide.value]
         moved = cost.read_bytes + cost.written_bytes
-        device = self.device
-        near = moved <= device.cache_bytes and device.cache_bytes_per_second
-        seconds = max(cost.flops / rate, moved / (near or device.bytes_per_second))
-        return seconds * device.slowdown.get(eqn.op.name, 1.0) + device.launch_seconds
+        is_near = moved <= device.cache_bytes and device.cache_bytes_per_second
+        bandwidth = is_near or device.bytes_per_second
+        slowdown = device.slowdown.get(kind_of(eqn.op, kernel, types), 1.0)
+        work, traffic = cost.flops / rate * slowdown, moved / bandwidth * slowdown
+        sharers = min(device.threads, int(max(work, traffic) / _PART_SECONDS))
+        if sharers > 1 and is_divisible(kernel):
+            shared = device.at(sharers)
+            work /= shared.flops_gain
+            traffic /= shared.flops_gain if is_near else shared.bytes_gain
+        return max(work, traffic) + device.launch_seconds
 
     @property
     def fingerprint(self) -> str:

@@ -72,7 +72,7 @@ def to_table(made: Compiled, options: Options) -> str:
         made: what runs.
         options: the device whose roofline stands beside; measure it with `ckpt calibrate`.
     """
-    program, costs = made.joint.program, CostModel(options.device)
+    program, costs = made.joint.program, CostModel(options.device.at(1))
     constants = [np.asarray(x) for x in made.traced.constants]
     n_args = len(program.ins) - len(constants)
     arrays = [*(_argument(v.type) for v in program.ins[:n_args]), *constants]

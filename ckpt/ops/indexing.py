@@ -185,8 +185,9 @@ class _Adds(Op):
         """The op that reads what this one adds to: the transpose in the second operand."""
 
     def cost(self, *ins: Type) -> Cost:
-        x, u, index = ins
-        return Cost(u.size, x.nbytes + 2 * u.nbytes + index.nbytes, x.nbytes + u.nbytes)
+        """Of adding in place: what no index names is neither read nor written."""
+        _, u, index = ins
+        return Cost(u.size, 2 * u.nbytes + index.nbytes, u.nbytes)
 
     def in_place(self, *ins: Type) -> tuple[int, ...]:
         del ins

@@ -68,3 +68,42 @@ def test_a_device_goes_by_name_everywhere():
         ckpt.partial_eval(lambda a, x: (a * x).sum(), "a", like=(x, x), device="h900")
     with pytest.raises(DeviceError, match="not a int"):
         ckpt.grad(lambda x: (x * x).sum(), device=3)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_each_further_thread_adds_the_same(threads):
+    measured = Device.built_in().model_copy(
+        update={"threads": 2, "flops_gain": 1.9, "bytes_gain": 1.25}
+    )
+    there = measured.at(threads)
+    assert there.flops_gain == pytest.approx(1 + 0.9 * (threads - 1))
+    assert there.bytes_gain == pytest.approx(1 + 0.25 * (threads - 1))
+    assert there.flops_per_second == measured.flops_per_second
+    assert Device.built_in().at(threads).at(1).flops_gain == 1
+
+
+def test_steps_are_planned_for_the_threads_that_run_them():
+    def predicted(threads: int, device: str | None = None) -> float:
+        ckpt.set_threads(threads)
+        step = ckpt.value_and_grad(lambda w, x: ((x @ w) ** 2).sum(), device=device)
+        matrix = ckpt.Spec((512, 512), np.float32)
+        return step.plan_for(matrix, matrix).seconds
+
+    try:
+        assert predicted(2) < predicted(1)
+        assert predicted(2, "cpu") == predicted(1, "cpu")
+    finally:
+        ckpt.set_threads(None)
+
+
+def test_a_file_of_an_older_calibration_is_refused(tmp_path, monkeypatch):
+    file = tmp_path / "device.yaml"
+    monkeypatch.setenv("CKPT_DEVICE", str(file))
+    file.write_text(GOOD)
+    with pytest.raises(DeviceError, match=r"device\.yaml.*older `ckpt calibrate`.*run it again"):
+        Device.this()
+    file.write_text("version: 2\n" + GOOD)
+    assert Device.this().name == "two"
+    file.write_text("version: 1\n" + GOOD)
+    with pytest.raises(DeviceError, match="version"):
+        Device.this()

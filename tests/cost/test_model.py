@@ -4,9 +4,11 @@ import pytest
 
 import ckpt.ops  # noqa: F401 (fills the registry)
 from ckpt.cost.device import Device
+from ckpt.cost.kind import kind_of
 from ckpt.cost.model import CostModel, structural_key
-from ckpt.ir.op import OPS
+from ckpt.ir.op import OPS, make
 from ckpt.ir.text import parse
+from ckpt.ir.types import DType, Type
 
 DEVICE = Device(
     name="toy",
@@ -46,6 +48,41 @@ def test_the_fingerprint_tells_devices_and_measurements_apart():
     }
     assert len(prints) == 4
     assert CostModel(DEVICE).fingerprint == CostModel(DEVICE).fingerprint
+
+
+def test_threads_share_what_is_long_enough_and_can_be_shared():
+    far = Device(
+        name="far",
+        flops_per_second=dict.fromkeys(("f32", "f64", "i32", "i64", "bool"), 1e9),
+        bytes_per_second=1e9,
+    )
+    two = far.model_copy(update={"threads": 2, "flops_gain": 1.8, "bytes_gain": 1.2})
+    long, short, alone = parse("""f(x: f32[1000,100], y: f32[100], z: f32[1,100,100])
+      -> (f32[1000,100], f32[100], f32[1,100,100]) {
+      a = neg x
+      b = neg y
+      c = cholesky z
+      return a, b, c
+    }""").eqns
+    one = CostModel(far)
+    assert CostModel(two).seconds(long) == pytest.approx(one.seconds(long) / 1.2)
+    assert CostModel(two).seconds(short) == one.seconds(short)
+    assert CostModel(two).seconds(alone) == one.seconds(alone) > one.seconds(short)
+    near = {"cache_bytes": 1 << 20, "cache_bytes_per_second": 1e9}
+    shared = CostModel(two.model_copy(update=near)).seconds(long)
+    assert shared == pytest.approx(one.seconds(long) / 1.8)
+
+
+def test_products_are_told_apart_by_their_shapes():
+    def kind(m: int, n: int, k: int, dtype: DType = DType.F32) -> str:
+        dot = make("dot", contract=((1,), (0,)), batch=((), ()))
+        ins = Type((m, k), dtype), Type((k, n), dtype)
+        return kind_of(dot, dot.lower(*ins), ins)
+
+    assert kind(1024, 1024, 1024) == kind(512, 512, 512, DType.F64) == "dot"
+    assert kind(256, 256, 1024) == "dot_small"
+    assert kind(32, 1024, 256) == kind(1024, 1024, 64) == "dot_narrow"
+    assert kind(256, 10, 2048) == "dot_thin"
 
 
 def test_every_primitive_has_a_price():
