@@ -10,7 +10,8 @@ be kept as bytes and loaded again.
 # pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportAttributeAccessIssue=false
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,9 @@ from ckpt.errors import CodegenError
 
 _TRIED = (0, 61), (0, 70)
 """The versions of numba, first and one past the last, whose internals are as used here."""
+
+_COUNTED = re.compile(r"B\d+v\d+")
+"""In a mangled name: how many functions numba had compiled before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +111,28 @@ def compile_function(name: str, function: Callable[..., None], source: str) -> C
     try:
         with global_compiler_lock:
             made: Any = numba.cfunc(signature, error_model="numpy")(function)
+            library = made._library  # noqa: SLF001
+            _check_names(name, library.get_defined_functions())
             # numba does not ask for the object unless it caches on its own
-            return _compiled(made._library, made.native_name)  # noqa: SLF001
+            return _compiled(library, made.native_name)
     except numba.core.errors.NumbaError as error:
         raise CodegenError(f"numba cannot compile kernel {name}: {error}\n{source}") from error
+
+
+def _check_names(kernel: str, functions: Iterable[Any]) -> None:
+    """Refuse functions whose names differ in nothing but the number that numba counts up.
+
+    Objects of several processes are linked by names, and each process counts for itself: a kernel
+    would call whatever has its function's number in another object.
+    """
+    seen: dict[str, str] = {}
+    for name in (f.name for f in functions):
+        other = seen.setdefault(_COUNTED.sub("", name), name)
+        if other != name:
+            raise CodegenError(
+                f"kernel {kernel} has two functions that only a count tells apart, {other} and "
+                f"{name}: give them different names (`__qualname__`)"
+            )
 
 
 def _compiled(library: Any, symbol: str) -> Compiled:

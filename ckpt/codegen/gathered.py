@@ -111,13 +111,16 @@ def _inner_loop(item: int, panel_bytes: int) -> Any:
 
 
 def _compiled(item: int, panel_bytes: int) -> Any:
-    """`gathered_product` for elements and panels of a known size."""
+    """`gathered_product` for elements and panels of a known size.
+
+    Its name says them: kept objects are linked by names, and a number that numba counts up is
+    another one in every process.
+    """
     rows, vectors, vector_bytes = tile_of(panel_bytes)
     part_bytes = vectors * vector_bytes
     terms = _NEAREST_CACHE_BYTES // panel_bytes
     inner_loop = _inner_loop(item, panel_bytes)
 
-    @njit(error_model="numpy")
     def product(
         n_rows: int, n_terms: int, a: int, x: int, bases: int, offsets: int, acc: int
     ) -> None:
@@ -128,7 +131,8 @@ def _compiled(item: int, panel_bytes: int) -> Any:
                     to, row = acc + i * panel_bytes + by, a + t * panel_bytes + by
                     inner_loop(to, row, x, bases + 8 * i, offsets + 8 * t, count)
 
-    return product
+    product.__qualname__ = f"product_f{8 * item}_{panel_bytes}"
+    return njit(error_model="numpy")(product)
 
 
 _f32_64, _f32_128, _f32_256 = (_compiled(4, panel) for panel in (64, 128, 256))

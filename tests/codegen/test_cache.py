@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import njit
 
 import ckpt.ops  # noqa: F401 (fills the registry)
 from ckpt.codegen import build, cache
@@ -150,6 +151,27 @@ def test_errors_carry_the_source():
         return record.missing
 
     with pytest.raises(CodegenError, match="the source"):
+        compiling.compile_function("kernel", kernel, "the source")
+
+
+def test_functions_that_only_a_count_tells_apart_are_refused():
+    """Each process counts for itself, so that objects of two would call each other's."""
+
+    def made(seed: int):
+        def mixed(x):
+            for k in range(x):
+                x = (x * seed + k) % (k + 7) if x % 3 else (x - seed) // (k + 2) + k
+            return x
+
+        return njit(mixed)
+
+    first, second = made(3), made(5)
+
+    def kernel(record):
+        record[0] = first(record[1]) + first(record[2])
+        record[3] = second(record[4]) + second(record[5])
+
+    with pytest.raises(CodegenError, match="only a count tells apart"):
         compiling.compile_function("kernel", kernel, "the source")
 
 
