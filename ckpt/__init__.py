@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         ParseError,
         PlanError,
         ResidualError,
+        ScheduleError,
         TraceError,
         UnsupportedOpError,
     )
@@ -65,6 +66,7 @@ _HOME = {
     "PlanError": "ckpt.errors",
     "Program": "ckpt.ir.program",
     "ResidualError": "ckpt.errors",
+    "ScheduleError": "ckpt.errors",
     "Residuals": "ckpt.api.residuals",
     "Spec": "ckpt.frontends.numpy",
     "Staged": "ckpt.api.staged",
@@ -117,6 +119,7 @@ __all__ = [
     "Program",
     "ResidualError",
     "Residuals",
+    "ScheduleError",
     "Spec",
     "Staged",
     "Step",

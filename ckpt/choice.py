@@ -41,7 +41,9 @@ from policies.glance import glance
 from policies.greedy import smallest_peak
 from policies.kept_report import KeptReport
 from policies.kept_sets import worth_keeping
+from policies.loops.actions import Action
 from policies.loops.binomial import Binomial, forward_steps
+from policies.loops.given import actions_of, proved
 from policies.loops.online import Online
 from policies.pebbling import pebbling_floor
 from policies.policy import Progress, Step, is_ours, names
@@ -52,6 +54,7 @@ from policies.units import format_bytes, format_seconds, parse_bytes, parse_rate
 __all__ = [
     "ALIGNMENT_BYTES",
     "LARGEST_BYTES",
+    "Action",
     "Binomial",
     "Budget",
     "Calls",
@@ -71,6 +74,7 @@ __all__ = [
     "Store",
     "Story",
     "Value",
+    "actions_of",
     "budget_error",
     "choices_of",
     "decide",
@@ -93,6 +97,7 @@ __all__ = [
     "pebbling_floor",
     "problem_of",
     "problem_to_json",
+    "proved",
     "refusal",
     "running_lets",
     "running_order",

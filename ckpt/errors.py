@@ -67,6 +67,10 @@ class PlanError(CkptError, AssertionError):
     """A plan failed verification: it is damaged, foreign, or our bug."""
 
 
+class ScheduleError(CkptError, ValueError):
+    """A schedule does not fit its loop, or cannot be run; the message names the action."""
+
+
 class ResidualError(CkptError, ValueError):
     """Residuals are damaged, or are not those of this late program."""
 

@@ -86,8 +86,12 @@ class Variants(Protocol):
 
 
 def loops_of(program: Program) -> list[int]:
-    """The lets that make tapes."""
-    return [i for i, e in enumerate(program.eqns) if isinstance(e.op, Scan | While) and e.op.slots]
+    """The lets that make tapes whose slots are to be chosen: no schedule of its own says them."""
+    return [
+        i
+        for i, e in enumerate(program.eqns)
+        if isinstance(e.op, Scan | While) and e.op.slots and not getattr(e.op, "actions", "")
+    ]
 
 
 def with_slots(

@@ -1,20 +1,22 @@
 """Loops written with NumPy: `scan`, `fori_loop`, `while_loop`, `map`."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optree
 
 from ckpt.api.derive import prepared
-from ckpt.errors import ArgumentError, TraceError
+from ckpt.choice import proved
+from ckpt.errors import ArgumentError, ScheduleError, TraceError
 from ckpt.frontends.arguments import NAMESPACE, Spec, is_traced
 from ckpt.frontends.lets import array, cast, emits, full, stored
 from ckpt.frontends.lift import lift
 from ckpt.frontends.numpy import Traced, Tracer, trace
 from ckpt.frontends.source import quoted, user_line
 from ckpt.frontends.tracing import current
-from ckpt.ir.program import Program
+from ckpt.ir.actions import Rows, packed, slow_slots
+from ckpt.ir.program import Program, Var
 from ckpt.ir.types import DType, Type
 from ckpt.ops.loop import Scan
 from ckpt.ops.while_loop import While
@@ -26,12 +28,19 @@ MOST_STEPS = 2**53
 
 
 def scan(
-    f: Body, init: Any, xs: Any = None, length: int | None = None, *, reverse: bool = False
+    f: Body,
+    init: Any,
+    xs: Any = None,
+    length: int | None = None,
+    *,
+    reverse: bool = False,
+    schedule: Any = None,
 ) -> tuple[Any, Any]:
     """Run `f(carry, x) -> (carry, y)` once per slice of `xs`, handing the carry on.
 
     However many steps it makes, a loop is one let of the program, its body compiled once. Under a
-    budget its reverse keeps as many carries as pay and makes the others again from those.
+    budget its reverse keeps as many carries as pay and makes the others again from those; with a
+    schedule it does what that says, whatever the budget, and gradients have the same bits.
 
     Args:
         f: written in NumPy; what it closes over is an operand of the loop like any other. It runs
@@ -40,6 +49,9 @@ def scan(
         xs: a pytree of arrays with the same first axis, or None.
         length: the number of steps; needed where there are no xs.
         reverse: from the last slice to the first.
+        schedule: what the gradient keeps and makes again: a schedule of `policies.loops` or of the
+            package `checkpoint_schedules` (the extra `schedules`), or its actions. It is proved
+            before anything runs. Its actions count as an input, 12 bytes each.
 
     Returns:
         The last carry, and the ys stacked along a new first axis, in the order of the xs.
@@ -47,14 +59,26 @@ def scan(
     Raises:
         TraceError: the carry changes its structure or a leaf its type, the lengths differ, or a
             length is negative or above 2**53; names the leaf and the line.
+        ScheduleError: the schedule is for another length, or cannot be run; names the action.
 
     >>> import numpy as np
     >>> total, sums = scan(lambda c, x: (c + x, c + x), np.float64(0.0), np.arange(4.0))
     >>> float(total), sums
     (6.0, array([0., 1., 3., 6.]))
+
+    The gradient of a thousand steps with 10 carries kept:
+
+    >>> from policies.loops import Binomial
+    >>> def loss(x):
+    ...     step = lambda c, _: (np.sin(c), None)
+    ...     return scan(step, x, length=1000, schedule=Binomial(1000, 10))[0]
+    >>> import ckpt
+    >>> round(float(ckpt.grad(loss)(np.float64(1.0))), 6)
+    0.000124
     """
     if current() is None:
-        return _eager(lambda c, x: scan(f, c, x, length, reverse=reverse))(init, xs)
+        again = lambda c, x: scan(f, c, x, length, reverse=reverse, schedule=schedule)  # noqa: E731
+        return _eager(again)(init, xs)
     leaves, tree = optree.tree_flatten(init, namespace=NAMESPACE)
     slices, xs_tree = optree.tree_flatten(xs, namespace=NAMESPACE)
     n = _length(slices, length)
@@ -63,16 +87,20 @@ def scan(
     pieces = [Spec(x.shape[1:], x.dtype) for x in inputs]
     x = optree.tree_unflatten(xs_tree, pieces)
     traced, carry = _trace_body(f, carry, (x,))
+    rows = None if schedule is None else _actions(schedule, n)
     if n == 0:
         ys = [full((0, *t.shape), 0, t.dtype) for t in _types(traced.program)[len(leaves) :]]
         return carry.tree_of(carry.values), _ys(traced, len(leaves), ys)
     consts = [lift(c) for c in traced.constants]
     op = Scan(_ordered(traced, len(consts)), n, len(consts), len(leaves), reverse)
+    if rows is not None:
+        consts.append(lift(rows))
+        op = _scheduled(op, rows)
     results = emits(op, *consts, *carry.values, *inputs)
     return carry.tree_of(results[: len(leaves)]), _ys(traced, len(leaves), results[len(leaves) :])
 
 
-def fori_loop(lower: int, upper: int, f: Body, init: Any) -> Any:
+def fori_loop(lower: int, upper: int, f: Body, init: Any, *, schedule: Any = None) -> Any:
     """Run `carry = f(i, carry)` for i from `lower` up to, not including, `upper`.
 
     Args:
@@ -80,12 +108,14 @@ def fori_loop(lower: int, upper: int, f: Body, init: Any) -> Any:
         upper: one past the last i, a Python integer.
         f: written in NumPy.
         init: the first carry, a pytree of arrays and numbers.
+        schedule: as in `scan`.
 
     Returns:
         The last carry.
 
     Raises:
         TraceError: a bound is traced, or the carry changes its structure or a leaf its type.
+        ScheduleError: as in `scan`.
 
     >>> import numpy as np
     >>> float(fori_loop(0, 5, lambda i, c: c + i, np.float64(0.0)))
@@ -103,7 +133,7 @@ def fori_loop(lower: int, upper: int, f: Body, init: Any) -> Any:
         i, carry = state
         return (i + 1, f(i, carry)), None
 
-    return scan(step, (lower, init), length=max(0, upper - lower))[0][1]
+    return scan(step, (lower, init), length=max(0, upper - lower), schedule=schedule)[0][1]
 
 
 def while_loop(
@@ -241,6 +271,34 @@ def _length(slices: Sequence[Any], length: int | None) -> int:
     if n > MOST_STEPS:
         raise TraceError(f"length is {n}, at {here}; a loop makes at most 2**53 steps")
     return n
+
+
+def _actions(schedule: Any, n: int) -> Rows:
+    """The actions of a schedule for so many steps.
+
+    Raises:
+        ScheduleError: they are none, or those of another loop.
+    """
+    where = f"the schedule of a loop of {n} steps cannot be run, at {quoted(user_line())}"
+    try:
+        rows = proved(schedule, n)
+    except (ValueError, TypeError) as error:
+        raise ScheduleError(
+            f"{where}\n  {error}\n"
+            "  Give one of policies.loops or checkpoint_schedules for this number of steps."
+        ) from error
+    if slow_slots(packed(rows)):
+        raise ScheduleError(f"{where}\n  It puts states into slow memory, which loops do not have.")
+    return rows
+
+
+def _scheduled(op: Scan, rows: Rows) -> Scan:
+    """The loop with actions, which are its last const."""
+    program = op.program
+    ins = list(program.ins)
+    ins.insert(op.consts, Var(Type(rows.shape, DType.I32), "actions"))
+    program = Program(program.name, tuple(ins), program.eqns, program.outs)
+    return replace(op, program=program, consts=op.consts + 1, actions=packed(rows))
 
 
 def _trace_body(f: Body, carry: _State, rest: tuple[Any, ...]) -> tuple[Traced, _State]:

@@ -13,10 +13,19 @@ from rich.table import Table
 from ckpt.api.loop_budget import slots_to_offer
 from ckpt.api.loop_residuals import FROM_RESIDUALS, FROM_SOME_RESIDUALS
 from ckpt.api.planning import Compiled, Options
-from ckpt.choice import Binomial, Online, format_bytes, format_seconds, forward_steps
+from ckpt.choice import (
+    Action,
+    Binomial,
+    Online,
+    actions_of,
+    format_bytes,
+    format_seconds,
+    forward_steps,
+)
 from ckpt.cost.model import CostModel
 from ckpt.errors import CkptError
 from ckpt.inspect.figure import COLOURS, Axes, Figure
+from ckpt.ir.actions import rows_of
 from ckpt.ir.program import Eqn, Program
 from ckpt.ir.tape import block_of, tape_type
 from ckpt.ops.loop import Scan
@@ -86,11 +95,13 @@ def _with_inner(eqns: Iterable[Eqn]) -> Iterator[Eqn]:
         yield from _with_inner(_run_back(_body(eqn)))
 
 
-def schedule(op: ScanReverse) -> Binomial | Online:
+def schedule(op: ScanReverse) -> Iterable[Action]:
     """What is run there and back; of a loop of unknown length, what would be if it were as assumed.
 
-    It is not the walk of the driver itself, but it makes as many steps.
+    Without actions of its own it is not the walk of the driver itself, but it makes as many steps.
     """
+    if op.actions:
+        return actions_of(rows_of(op.actions))
     return (Binomial if op.length else Online)(op.expected_steps, op.slots)
 
 
@@ -130,10 +141,10 @@ def _loop(eqn: Eqn, costs: CostModel) -> str:
     assert isinstance(op, ScanReverse)
     steps, state = op.expected_steps, block_of(op.states).nbytes
     known = f"{op.length} steps" if op.length else f"a number of steps known later, {steps} assumed"
-    forward = forward_steps(steps, op.slots) + 1
+    forward = steps + op.again
     costs_forward, costs_back = map(costs.program_seconds, (op.advance, op.back))
     lines = [
-        f"loop {eqn.source or ''}: {known}, {op.slots} slots",
+        f"loop {eqn.source or ''}: {known}, {op.slots} slots{', by a schedule' * bool(op.actions)}",
         f"state    {format_bytes(state)} each; tape {format_bytes(eqn.outs[0].type.nbytes)}",
         f"forward  {forward} evaluations, {forward / steps:.2f} a step, {op.again} of them again",
         f"back     {steps} steps",
@@ -155,7 +166,7 @@ def _frontier(op: ScanReverse, costs: CostModel) -> str:
     for name in ("slots", "tape", "evaluations", "a step", "seconds", ""):
         grid.add_column(name, justify="right", no_wrap=True)
     for i, c in enumerate(offered):
-        chosen = c.slots == op.slots
+        chosen = c.slots == op.slots and not op.actions
         if i % stride == 0 or chosen or i == len(offered) - 1:
             grid.add_row(
                 str(c.slots),
@@ -208,13 +219,14 @@ def _draw_schedule(axes: Axes, op: ScanReverse) -> None:
     back: list[tuple[int, int]] = []
     for kind, step, where in schedule(op):
         match kind.name:
-            case "ADVANCE":
-                forward += [(time, step), (time + where - step, where)]
+            case "ADVANCE" | "RECORD":
+                end = where if kind.name == "ADVANCE" else step + 1
+                forward += [(time, step), (time + end - step, end)]
                 forward.append((float("nan"), float("nan")))
-                time += where - step
-            case "STORE":
+                time += end - step
+            case "STORE" | "WRITE":
                 stores.append((time, step))
-            case "RESTORE":
+            case "RESTORE" | "READ":
                 restores.append((time, step))
             case "REVERSE":
                 time += 1
@@ -240,7 +252,7 @@ def _draw_frontier(axes: Axes, op: ScanReverse, offered: list[Choice]) -> None:
     evaluations = [c.evaluations / op.expected_steps for c in offered]
     axes.loglog([c.nbytes / 2**20 for c in offered], evaluations, color=COLOURS[0])
     state = tape_type(op.states, op.slots).nbytes / 2**20
-    here = (forward_steps(op.expected_steps, op.slots) + 1) / op.expected_steps
+    here = 1 + op.again / op.expected_steps
     axes.scatter([state], [here], color=COLOURS[5], zorder=3)
     axes.annotate(f"{op.slots} slots", (state, here), textcoords="offset points", xytext=(6, 6))
     axes.set_xlabel("tape, MiB")

@@ -2,14 +2,17 @@
 
 Its derivatives are `ckpt.ops.loop_tangent` and `ckpt.ops.loop_reverse`. Where one is wanted, the
 loop also makes a *tape*: states that the reverse loop restarts from. How many (`slots`) is a choice
-made when a program is planned; every choice gives the same bits.
+made when a program is planned; every choice gives the same bits. A loop with actions of its own
+keeps what those say: they are the last of its consts, an array that its body does not read.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import final
 
 import numpy as np
 
+from ckpt.ir.actions import tape_slots
 from ckpt.ir.build import Builder, share_explicitly
 from ckpt.ir.interpret import interpret
 from ckpt.ir.kernel import Kernel, Nested, NoKernel
@@ -49,6 +52,7 @@ class Scan(HoldsPrograms):
         reverse: from the last slice to the first.
         slots: states that the tape keeps, the initial one included; 0 for no tape.
         arena_bytes: what the body needs while it runs, known once it has been planned.
+        actions: of a schedule (`ckpt.ir.actions`) for the loop and its reverse, if it has one.
     """
 
     program: Program
@@ -58,6 +62,7 @@ class Scan(HoldsPrograms):
     reverse: bool = False
     slots: int = 0
     arena_bytes: int = UNPLACED
+    actions: str = ""
 
     def programs(self) -> tuple[Program, ...]:
         return (self.program,)
@@ -76,7 +81,8 @@ class Scan(HoldsPrograms):
 
     def type(self, *ins: Type) -> tuple[Type, ...]:
         require(self.length >= 1, self, "makes at least one step", *ins)
-        require(0 <= self.slots <= self.length, self, "more slots than steps", *ins)
+        most = self.slots if self.actions else self.length
+        require(0 <= self.slots <= most, self, "more slots than steps", *ins)
         whole = self.consts + self.carry
         params = types_of(self.program.ins)
         wanted = [*params[:whole], *(stacked(t, self.length) for t in params[whole:])]
@@ -126,7 +132,7 @@ class Scan(HoldsPrograms):
         params, outs = types_of(self.program.ins), types_of(self.program.outs)
         whole = self.consts + self.carry
         return Nested(
-            "scan",
+            "scan_by_actions" if self.actions and self.slots else "scan",
             (self.program,),
             (self.consts,),
             (
@@ -160,7 +166,8 @@ class Scan(HoldsPrograms):
         moved = [self.carry + k for k, y in enumerate(ys) if y and moves[self.carry + k]]
         if not kept and not moved:
             return b.emits(self, *ins), [None] * self._results()
-        results = b.emits(self if self.slots else taped(self, self.length), *ins)
+        slots = self.slots or tape_slots(self.actions) or self.length
+        results = b.emits(self if self.slots else taped(self, slots), *ins)
         tangent = Program(
             both.name,
             both.ins,
@@ -176,8 +183,9 @@ class Scan(HoldsPrograms):
             xs=len(ins) - whole,
             dconsts=sum(active[: self.consts]),
             dcarry=len(kept),
-            slots=self.slots or self.length,
+            slots=slots,
             reverse=self.reverse,
+            actions=self.actions,
         )
         flows = [d or b.zero(x.type) for x, d, a in zip(ins, dins, active, strict=True) if a]
         made = iter(b.emits(op, *ins, results[-1], *flows))
@@ -210,6 +218,8 @@ class Scan(HoldsPrograms):
             v in read or (self.consts <= i < whole and wanted[i - self.consts])
             for i, v in enumerate(self.program.ins)
         ]
+        if self.actions and tape:
+            keep[self.consts - 1] = True
         outs = [k for k in range(n) if wanted[k]]
         program = Program(
             self.program.name,
@@ -224,6 +234,7 @@ class Scan(HoldsPrograms):
             sum(keep[self.consts : whole]),
             self.reverse,
             self.slots if tape else 0,
+            actions=self.actions if tape else "",
         )
         ins = tuple(i for i, k in enumerate(keep) if k)
         return Trimmed(op, ins, (*outs, *((n,) if tape else ())))
@@ -242,9 +253,7 @@ NOT_PLACED = NoKernel("its programs have no places yet")
 
 def taped(scan: Scan, slots: int) -> Scan:
     """The same loop with a tape of so many slots."""
-    return Scan(
-        scan.program, scan.length, scan.consts, scan.carry, scan.reverse, slots, scan.arena_bytes
-    )
+    return replace(scan, slots=slots)
 
 
 def types_of(variables: Sequence[Var]) -> list[Type]:

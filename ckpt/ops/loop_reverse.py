@@ -11,6 +11,7 @@ Source: the schedule: Andreas Griewank, Andrea Walther. Algorithm 799: revolve. 
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import final
 
 import numpy as np
@@ -67,6 +68,7 @@ class ScanReverse(HoldsPrograms):
         again: steps forward that so many slots ask for, beyond those of the loop itself.
         max_steps: of a loop of unknown length; 0 for no limit.
         arena_bytes: what either program needs while it runs, known once they have been planned.
+        actions: as of the tangent loop.
     """
 
     tangent: Program
@@ -83,22 +85,14 @@ class ScanReverse(HoldsPrograms):
     again: int = 0
     max_steps: int = 0
     arena_bytes: int = UNPLACED
+    actions: str = ""
 
     def programs(self) -> tuple[Program, ...]:
         return (self.tangent, self.advance, self.back)
 
     def with_programs(self, change: Callable[[Program], Program]) -> "ScanReverse":
         """What runs is changed; the tangent program only says what this is the transpose of."""
-        return ScanReverse(
-            self.tangent,
-            change(self.advance),
-            change(self.back),
-            *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
-            self.reverse,
-            self.again,
-            self.max_steps,
-            self.arena_bytes,
-        )
+        return replace(self, advance=change(self.advance), back=change(self.back))
 
     def body(self) -> None:
         return None
@@ -203,7 +197,7 @@ class ScanReverse(HoldsPrograms):
         sums = block_of([t for t, own in zip(params[n:], in_place, strict=False) if not own])
         places = iter(sums.offsets)
         return Nested(
-            "reverse",
+            "reverse_by_actions" if self.actions else "reverse",
             (self.advance, self.back),
             (self.consts, self.consts),
             (
@@ -332,6 +326,7 @@ class ScanReverse(HoldsPrograms):
             dcarry=self.dcarry,
             slots=self.slots,
             reverse=self.reverse,
+            actions=self.actions,
         )
         back = types_of(self.back.outs)
         moving = self.dconsts + self.dcarry

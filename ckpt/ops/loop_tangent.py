@@ -12,6 +12,7 @@ You Only Linearize Once. POPL 2023, and JAX's `scan`.
 from collections.abc import Iterable, Sequence
 from typing import final
 
+from ckpt.ir.actions import steps_again
 from ckpt.ir.build import Builder, share_explicitly
 from ckpt.ir.forget import forget
 from ckpt.ir.interpret import interpret
@@ -47,6 +48,7 @@ class ScanTangent(HoldsPrograms):
         xs: how many operands are taken slice by slice.
         dconsts, dcarry: how many of the first have tangents.
         slots: of the tape.
+        actions: as of the loop.
     """
 
     program: Program
@@ -58,6 +60,7 @@ class ScanTangent(HoldsPrograms):
     dcarry: int
     slots: int
     reverse: bool = False
+    actions: str = ""
 
     def programs(self) -> tuple[Program, ...]:
         return (self.program,)
@@ -154,12 +157,15 @@ class ScanTangent(HoldsPrograms):
             ),
             *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
             self.reverse,
+            self.actions,
         )
         op = ScanReverse(
             kept.program,
             *reversed_body(transpose, kept.program, n, self.carry, self.dconsts),
             *(self.length, self.consts, self.carry, self.xs, self.dconsts, self.dcarry, self.slots),
             self.reverse,
+            again=steps_again(self.actions),
+            actions=self.actions,
         )
         types = kept._outs()
         seeds = [cts[k] or b.zero(t) for k, t in zip(read, types, strict=True)]

@@ -1,5 +1,7 @@
 """Hoisting: what is the same in every step of a loop is computed once, before it."""
 
+from dataclasses import replace
+
 from ckpt.ir.build import Builder
 from ckpt.ir.inline import inline
 from ckpt.ir.program import Atom, Eqn, Program, Var
@@ -25,7 +27,7 @@ def hoist(program: Program) -> Program:
     ... }
     ... f(k: f64[], c: f64[]) -> (f64[]) {
     ...   r = scan[program=@body, length=3, consts=1, carry=1, reverse=False, slots=0,
-    ...            arena_bytes=-1] k c
+    ...            arena_bytes=-1, actions=''] k c
     ...   return r
     ... }''')).eqns[0].op.name)
     exp
@@ -82,5 +84,5 @@ def _without(b: Builder, op: Scan, moved: list[Eqn], ins: list[Atom]) -> tuple[S
     before = Program("before", body.ins[: op.consts], tuple(moved), tuple(made))
     results = inline(b, before, ins[: op.consts])
     inner = Program(body.name, (*made, *body.ins), rest, body.outs)
-    loop = Scan(inner, op.length, op.consts + len(made), op.carry, op.reverse)
+    loop = replace(op, program=inner, consts=op.consts + len(made))
     return loop, [*results, *ins]

@@ -10,6 +10,8 @@ a step needs its first state, or what the step leaves behind.  Each module is on
 - ``online``: a loop whose length nobody knows.
 
 A schedule is a small value; its actions follow from it lazily, and ``replay`` trusts none of them.
+``proved`` gives the actions of a schedule, ours or of the package ``checkpoint_schedules``, for a
+loop of a given length or says what is wrong; ``ckpt.scan(..., schedule=...)`` runs them.
 ``options`` lists what more memory buys.
 
 >>> loop = Loop(1000, 2**20, 6 * 2**20, 1e-4, 1.2e-4, 2e-4, working_bytes=10 * 2**20)
@@ -22,6 +24,7 @@ True
 
 from policies.loops.actions import IN_HAND, INPUT, Action, Kind, Schedule, Tape, sweep
 from policies.loops.binomial import Binomial, forward_steps, split
+from policies.loops.given import proved
 from policies.loops.mixed import Mixed
 from policies.loops.online import Keeper, Online, way_back
 from policies.loops.options import Halves, Loop, Option, best_within, options, pareto
@@ -51,6 +54,7 @@ __all__ = [
     "forward_steps",
     "options",
     "pareto",
+    "proved",
     "replay",
     "split",
     "sweep",

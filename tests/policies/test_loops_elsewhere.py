@@ -10,6 +10,7 @@ from policies.errors import InvalidDecision, InvalidProblem
 from policies.loops import Binomial, Loop, Mixed, Online, TwoLevel, forward_steps, options, replay
 from policies.loops.command import loop as command
 from policies.loops.drawing import LONGEST_DRAWN, draw_options, draw_schedule, save
+from policies.loops.given import actions_of, proved
 
 theirs = pytest.importorskip("checkpoint_schedules")
 
@@ -155,3 +156,25 @@ def test_the_command_lists_what_memory_buys(capsys):
 def test_the_command_says_what_is_wrong(wrong, capsys):
     assert command(**wrong) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda n: theirs.Revolve(n, 5),
+        lambda n: theirs.MultistageCheckpointSchedule(n, 3, 0),
+        lambda n: theirs.MixedCheckpointSchedule(n, 5, storage=RAM),
+        lambda n: theirs.SingleMemoryStorageSchedule(),
+    ],
+)
+def test_their_schedules_are_proved_for_a_length(make):
+    rows = proved(make(20), 20)
+    assert replay(actions_of(rows), 20).length == 20
+    assert rows.dtype == "int32"
+
+
+def test_their_schedules_for_another_length_are_refused():
+    with pytest.raises(InvalidDecision):
+        proved(theirs.MultistageCheckpointSchedule(20, 3, 0), 21)
+    with pytest.raises(InvalidDecision):
+        proved(theirs.MultistageCheckpointSchedule(20, 3, 0), 19)

@@ -8,4 +8,6 @@ have 64 bits.
     frame     a program's table: where its inputs and outputs stand now, and how it is run
     states    where the states of a loop stand
     binomial  after how many steps to keep the next state
+    actions   those of a schedule, which the drivers called `by_actions` do one after another
+    way_back  what drivers of reverse loops share
 """

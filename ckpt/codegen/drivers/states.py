@@ -23,6 +23,27 @@ def set_steps(tape: int, steps: int, depth: int) -> None:
 
 
 @njit(error_model="numpy")
+def set_steps_and_hand(tape: int, steps: int, row: int, hand: int) -> None:
+    """Write how many steps a loop made by a schedule, its next action, and where its state is."""
+    put(steps, tape, 0)
+    put(row, tape, 1)
+    put(hand if hand == INITIAL else hand - tape, tape, 2)
+
+
+@njit(error_model="numpy")
+def row_of(tape: int) -> int:
+    """The action that a schedule goes on with."""
+    return word(tape, 1)
+
+
+@njit(error_model="numpy")
+def hand_of(tape: int) -> int:
+    """Where the state in hand is."""
+    offset = word(tape, 2)
+    return INITIAL if offset == 0 else tape + offset
+
+
+@njit(error_model="numpy")
 def set_slot(tape: int, slot: int, start: int, length: int) -> None:
     """Write which step the state in a slot precedes, and how many steps go back from it."""
     put(start, tape, 2 + 2 * slot)
