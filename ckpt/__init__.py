@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ckpt.api.gradient import compile, grad, value_and_grad  # noqa: A004
     from ckpt.api.loops import fori_loop, map, scan, while_loop  # noqa: A004
     from ckpt.api.pins import recompute, save
+    from ckpt.api.progress import progress
     from ckpt.api.residuals import Residuals
     from ckpt.api.stage import partial_eval
     from ckpt.api.staged import Staged
@@ -83,6 +84,7 @@ _HOME = {
     "linearize": "ckpt.api.derivatives",
     "map": "ckpt.api.loops",
     "partial_eval": "ckpt.api.stage",
+    "progress": "ckpt.api.progress",
     "recompute": "ckpt.api.pins",
     "save": "ckpt.api.pins",
     "scan": "ckpt.api.loops",
@@ -135,6 +137,7 @@ __all__ = [
     "linearize",
     "map",
     "partial_eval",
+    "progress",
     "recompute",
     "save",
     "scan",

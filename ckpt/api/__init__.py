@@ -12,6 +12,7 @@
                   `tensors_file` how it rests on disk)
     loops         scan, fori_loop, while_loop, map
     branches      cond, switch
+    progress      progress: of long loops
     custom        custom_jvp, custom_vjp
     pins          save, recompute
     derive        from a program to its derivative programs: the three passes, put together

@@ -22,6 +22,7 @@ from ckpt.codegen.kernels import MapKernel, ReduceKernel
 from ckpt.codegen.memory import pages
 from ckpt.codegen.table import WORDS, addresses, entries, table_of
 from ckpt.codegen.threads import one_thread
+from ckpt.codegen.watching import counted, watching
 from ckpt.ir.op import Array
 from ckpt.ir.program import Program
 from ckpt.ir.types import Space
@@ -105,6 +106,7 @@ class Executable:
         self._calls_blas = not all(
             isinstance(k, MapKernel | ReduceKernel) for k in self.table.kernels
         )
+        self._loops = counted(program, plan, self.table.frames, self._words, RUNS)
         self._addresses = addresses(self.table)
         self._bases: list[int | None] = [None] * len(self._addresses)
         self._arena = pages(plan.arena_bytes)
@@ -156,8 +158,13 @@ class Executable:
                 self._bases[number] = base
                 where, offsets = self._addresses[number]
                 self._words[where] = offsets + base
+        watch = watching.get() if self._loops is not None else None
         with one_thread() if self._calls_blas else nullcontext():
-            self._job.run()
+            if watch is None or self._loops is None:
+                self._job.run()
+            else:
+                with watch(self._loops):
+                    self._job.run()
         if self._status.size and self._words[self._status].any():
             self._words[self._status] = 0
             raise too_long()

@@ -218,7 +218,9 @@ class Scan(HoldsPrograms):
             v in read or (self.consts <= i < whole and wanted[i - self.consts])
             for i, v in enumerate(self.program.ins)
         ]
-        if self.actions and tape:
+        # before a loop is derived it has no tape, and its schedule waits for one
+        scheduled = bool(self.actions) and (tape or not self.slots)
+        if scheduled:
             keep[self.consts - 1] = True
         outs = [k for k in range(n) if wanted[k]]
         program = Program(
@@ -234,7 +236,7 @@ class Scan(HoldsPrograms):
             sum(keep[self.consts : whole]),
             self.reverse,
             self.slots if tape else 0,
-            actions=self.actions if tape else "",
+            actions=self.actions if scheduled else "",
         )
         ins = tuple(i for i, k in enumerate(keep) if k)
         return Trimmed(op, ins, (*outs, *((n,) if tape else ())))

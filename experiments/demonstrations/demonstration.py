@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+import ckpt
 from ckpt.errors import CkptError
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "demonstrations"
@@ -73,7 +74,10 @@ def command(
             config: sizes.
             picture: where to draw.
         """
-        draw = report(configured(kind, config))
+        sizes = configured(kind, config)
+        # a bar of its own for each long step where a terminal can show it
+        with ckpt.progress() if Console(stderr=True).is_terminal else nullcontext():
+            draw = report(sizes)
         if picture is not None:
             draw(picture)
 

@@ -148,6 +148,18 @@ def test_the_optimum_runs_as_often_as_without_a_schedule(slots):
     assert same_bits(found, gradient(recurrent(20)[0], args, slots)[0])
 
 
+def test_what_nobody_reads_takes_no_schedule_away():
+    def loss(h):
+        return np.sum(ckpt.fori_loop(0, 20, lambda _, c: np.sin(c), h, schedule=Binomial(20, 3)))
+
+    _, made = bits(loss, (STATE,))
+    (op,) = reverses(made)
+    assert op.slots == 3
+    assert made.runs_of(op.advance) + 19 == forward_steps(20, 3)
+    # the value alone needs neither a tape nor the actions
+    assert ckpt.compile(loss)(STATE) == ckpt.value_and_grad(loss)(STATE)[0]
+
+
 def test_steps_that_differ_in_cost_are_scheduled_so():
     steps = [Unlike(1 + i % 2, 2, 1.0 + i % 3, 1.0 + i % 3, 2.0) for i in range(12)]
     found, _ = bits(*recurrent(12, Unequal(tuple(steps), 6)))
