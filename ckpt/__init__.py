@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ckpt.choice import Budget, Choice, Decision, Limits, Link
     from ckpt.codegen.executable import Executable
     from ckpt.codegen.pool import set_threads, threads
+    from ckpt.codegen.slow import slow_memory
     from ckpt.cost.device import Device
     from ckpt.errors import (
         ArgumentError,
@@ -89,6 +90,7 @@ _HOME = {
     "save": "ckpt.api.pins",
     "scan": "ckpt.api.loops",
     "set_threads": "ckpt.codegen.pool",
+    "slow_memory": "ckpt.codegen.slow",
     "switch": "ckpt.api.branches",
     "threads": "ckpt.codegen.pool",
     "trace": "ckpt.frontends.numpy",
@@ -142,6 +144,7 @@ __all__ = [
     "save",
     "scan",
     "set_threads",
+    "slow_memory",
     "switch",
     "threads",
     "trace",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ckpt.api.nested import joined
 from ckpt.choice import Budget, Calls, stages_of, worth_keeping
 from ckpt.cost.model import CostModel
+from ckpt.ir.actions import slow_slots
 from ckpt.ir.op import make
 from ckpt.ir.program import Atom, Eqn, Lit, Program, Var
 from ckpt.ir.storage import is_view, storage
@@ -215,9 +216,11 @@ def _cut(
     Returns:
         What is kept and, as the body of a plain loop,
         `consts, sums, ct_state, kept, x, ct_y -> sums, ct_state, ct_x`; None if nothing is made
-        again that could be kept.
+        again that could be kept, or a loop inside uses slow memory.
     """
     back, stored = op.back, storage(op.back)
+    if any(isinstance(e.op, Scan) and slow_slots(e.op.actions) for e in back.eqns):
+        return None  # slow memory holds the states of one step's loop, not of every step's
     whole = op.consts + op.carry
     n = whole + op.xs
     late, varying = set(back.ins[n:]), set(back.ins[op.consts : n])

@@ -15,7 +15,7 @@ from ckpt.frontends.lift import lift
 from ckpt.frontends.numpy import Traced, Tracer, trace
 from ckpt.frontends.source import quoted, user_line
 from ckpt.frontends.tracing import current
-from ckpt.ir.actions import Rows, packed, slow_slots
+from ckpt.ir.actions import Rows, packed
 from ckpt.ir.program import Program, Var
 from ckpt.ir.types import DType, Type
 from ckpt.ops.loop import Scan
@@ -51,7 +51,8 @@ def scan(
         reverse: from the last slice to the first.
         schedule: what the gradient keeps and makes again: a schedule of `policies.loops` or of the
             package `checkpoint_schedules` (the extra `schedules`), or its actions. It is proved
-            before anything runs. Its actions count as an input, 12 bytes each.
+            before anything runs. Its actions count as an input, 12 bytes each; states that it puts
+            into slow memory are beside the budget (`ckpt.slow_memory`).
 
     Returns:
         The last carry, and the ys stacked along a new first axis, in the order of the xs.
@@ -279,17 +280,14 @@ def _actions(schedule: Any, n: int) -> Rows:
     Raises:
         ScheduleError: they are none, or those of another loop.
     """
-    where = f"the schedule of a loop of {n} steps cannot be run, at {quoted(user_line())}"
     try:
-        rows = proved(schedule, n)
+        return proved(schedule, n)
     except (ValueError, TypeError) as error:
         raise ScheduleError(
-            f"{where}\n  {error}\n"
+            f"the schedule of a loop of {n} steps cannot be run, at {quoted(user_line())}\n"
+            f"  {error}\n"
             "  Give one of policies.loops or checkpoint_schedules for this number of steps."
         ) from error
-    if slow_slots(packed(rows)):
-        raise ScheduleError(f"{where}\n  It puts states into slow memory, which loops do not have.")
-    return rows
 
 
 def _scheduled(op: Scan, rows: Rows) -> Scan:

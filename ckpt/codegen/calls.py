@@ -9,7 +9,7 @@ from ckpt.codegen.blocks import Placed, blocks_call
 from ckpt.codegen.kernels import ArrayShape, DriverKernel, LibraryKernel
 from ckpt.codegen.loop_calls import map_calls, reduction_call, rolled_calls
 from ckpt.codegen.product_calls import product_calls
-from ckpt.codegen.record import Address, Call, Frame, Word
+from ckpt.codegen.record import Address, Call, Frame, SlowMemory, Word
 from ckpt.codegen.rolls import rolls_of
 from ckpt.codegen.walked import Walked, operand, result
 from ckpt.cost.blocks import places_of
@@ -262,7 +262,11 @@ def _nested(
     words += map(Frame, kernel.programs, kernel.fixed, same)
     words += [*kernel.numbers, *(x.address for x in ins)]
     words += [Address("out", k) for k in range(len(outs))]
-    return Call(DriverKernel(kernel.driver), (*words, Address("scratch", 0)))
+    words.append(Address("scratch", 0))
+    if kernel.slow_bytes is not None:
+        ends = None if kernel.tape is None else (ins[kernel.tape].address, Address("out", 0))
+        words += [SlowMemory(kernel.slow_bytes, ends), kernel.slow_bytes]
+    return Call(DriverKernel(kernel.driver), tuple(words))
 
 
 def _split(params: tuple[Any, ...]) -> tuple[tuple[Any, ...], list[int]]:

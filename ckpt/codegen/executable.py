@@ -20,6 +20,7 @@ from ckpt.codegen.drivers.frame import RUNS, STATUS
 from ckpt.codegen.job import Job
 from ckpt.codegen.kernels import MapKernel, ReduceKernel
 from ckpt.codegen.memory import pages
+from ckpt.codegen.slow import slow_pages
 from ckpt.codegen.table import WORDS, addresses, entries, table_of
 from ckpt.codegen.threads import one_thread
 from ckpt.codegen.watching import counted, watching
@@ -46,6 +47,7 @@ class Stats:
             contiguous, the arena up to the highest byte that a kernel touched, and the reserve;
             None before `measure`.
         measured_arena_bytes: the part of it that is the arena.
+        slow_bytes: of slow memory, where schedules of loops put states: beside the peak.
     """
 
     steps: int
@@ -53,6 +55,7 @@ class Stats:
     median_seconds: float | None
     measured_peak_bytes: int | None
     measured_arena_bytes: int | None
+    slow_bytes: int
 
 
 class Executable:
@@ -98,6 +101,7 @@ class Executable:
         self.route: Route = route
         self.table = table_of(program, plan)
         self._compiled = build(self.table.kernels, route, progress)
+        self._slow = slow_pages(self.table.slow_bytes)
         self._words = self.table.words.copy()
         functions = self._linked(self._words)
         seconds = [plan.lets[step.let].seconds for step in plan.steps]
@@ -184,10 +188,11 @@ class Executable:
         return words, entries(self.table, functions, words)
 
     def _linked(self, words: Array) -> list[int]:
-        """The addresses of all kernels, written down where drivers call them."""
+        """The addresses of all kernels, written down where drivers call them; slow memory too."""
         functions = [c.address for c in self._compiled]
         for word, kernel in self.table.functions:
             words[word] = functions[kernel]
+        words[self.table.slow[:, 0]] = self._slow.ctypes.data + self.table.slow[:, 1]
         return functions
 
     def measure(self, *arrays: Any) -> Stats:
@@ -234,6 +239,7 @@ class Executable:
             median_seconds=median(seconds) if seconds else None,
             measured_peak_bytes=peak,
             measured_arena_bytes=arena,
+            slow_bytes=self.table.slow_bytes,
         )
 
     @property

@@ -36,7 +36,20 @@ class Frame:
     same: tuple[tuple[int, int], ...] = ()
 
 
-Word = int | Address | Frame
+@dataclass(frozen=True, slots=True)
+class SlowMemory:
+    """The address of slow memory of the call's own (`ckpt.codegen.slow`).
+
+    Attributes:
+        nbytes: how much.
+        unless: two ends; where they are the same place, none is needed.
+    """
+
+    nbytes: int
+    unless: tuple[Address, Address] | None = None
+
+
+Word = int | Address | Frame | SlowMemory
 
 
 @dataclass(frozen=True, slots=True)

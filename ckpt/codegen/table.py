@@ -12,7 +12,7 @@ from ckpt.codegen.crew import CREW_WORDS, MEMBERS, MOST_TILES
 from ckpt.codegen.drivers.frame import WORDS as FRAME_WORDS
 from ckpt.codegen.kernels import MapKernel, ReduceKernel, ShareKernel, Signature
 from ckpt.codegen.proof import prove
-from ckpt.codegen.record import Address, Call, Frame
+from ckpt.codegen.record import Address, Call, Frame, SlowMemory
 from ckpt.codegen.tiles import tiles_of
 from ckpt.ir.layout import Layout
 from ckpt.ir.program import Lit, Program, Var
@@ -45,6 +45,8 @@ class Table:
         buffers: of each patched word, the number of its buffer.
         functions: pairs: a word that is the address of a kernel, and which kernel.
         frames: of programs that ops hold: the program and the first word of its frame.
+        slow: pairs: a word that is an address in slow memory, and bytes from its start.
+        slow_bytes: of slow memory, which nobody but its calls writes to.
         constants: the bytes of literal operands, eight each.
         n_buffers: how many buffers there are.
     """
@@ -60,6 +62,8 @@ class Table:
     buffers: Ints
     functions: Ints
     frames: tuple[tuple[Program, int], ...]
+    slow: Ints
+    slow_bytes: int
     constants: Ints
     n_buffers: int
 
@@ -108,6 +112,8 @@ def table_of(program: Program, plan: Plan) -> Table:
         buffers=np.array(list(layout.patched.values()), np.int64),
         functions=np.array(layout.functions, np.int64).reshape(-1, 2),
         frames=tuple(layout.frames),
+        slow=np.array(layout.slow, np.int64).reshape(-1, 2),
+        slow_bytes=layout.slow_bytes,
         constants=np.frombuffer(b"".join(layout.constants) or bytes(8), np.int64).copy(),
         n_buffers=FIRST_INPUT + len(program.ins) + len(program.outs),
     )
@@ -184,6 +190,8 @@ class _Layout:
         self.patched: dict[int, int] = {}
         self.functions: list[tuple[int, int]] = []
         self.frames: list[tuple[Program, int]] = []
+        self.slow: list[tuple[int, int]] = []
+        self.slow_bytes = 0
 
     def kernel(self, signature: Signature) -> int:
         """The number of a kernel."""
@@ -204,6 +212,10 @@ class _Layout:
         for k, word in enumerate(call.words):
             if isinstance(word, Address):
                 note(start + k, *place(word))
+            elif isinstance(word, SlowMemory):
+                if word.unless is None or place(word.unless[0]) != place(word.unless[1]):
+                    self.slow.append((start + k, self.slow_bytes))
+                    self.slow_bytes += word.nbytes
             elif k in frames:
                 self.patch(start + k, WORDS, 8 * frames[k])
         return start

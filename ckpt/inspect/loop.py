@@ -25,7 +25,7 @@ from ckpt.choice import (
 from ckpt.cost.model import CostModel
 from ckpt.errors import CkptError
 from ckpt.inspect.figure import COLOURS, Axes, Figure
-from ckpt.ir.actions import rows_of
+from ckpt.ir.actions import rows_of, slow_slots
 from ckpt.ir.program import Eqn, Program
 from ckpt.ir.tape import block_of, tape_type
 from ckpt.ops.loop import Scan
@@ -141,11 +141,12 @@ def _loop(eqn: Eqn, costs: CostModel) -> str:
     assert isinstance(op, ScanReverse)
     steps, state = op.expected_steps, block_of(op.states).nbytes
     known = f"{op.length} steps" if op.length else f"a number of steps known later, {steps} assumed"
-    forward = steps + op.again
+    forward, slow = steps + op.again, slow_slots(op.actions)
     costs_forward, costs_back = map(costs.program_seconds, (op.advance, op.back))
     lines = [
         f"loop {eqn.source or ''}: {known}, {op.slots} slots{', by a schedule' * bool(op.actions)}",
         f"state    {format_bytes(state)} each; tape {format_bytes(eqn.outs[0].type.nbytes)}",
+        *([f"slow     {slow} slots, {format_bytes(slow * state)}"] if slow else []),
         f"forward  {forward} evaluations, {forward / steps:.2f} a step, {op.again} of them again",
         f"back     {steps} steps",
         f"a step   {format_seconds(costs_forward)} forward, {format_seconds(costs_back)} back",

@@ -169,6 +169,8 @@ class Nested:
         fixed: per program, how many of its inputs stay where they are from run to run.
         numbers: what the driver needs to know besides.
         scratch_bytes: the arena, and what the driver needs.
+        slow_bytes: of slow memory, outside of all arenas; None for a driver that knows of none.
+        tape: the operand whose slow memory is used up, unless the first result stands elsewhere.
         same: per program, inputs and outputs that stand in the same memory, in pairs; or nothing
             if none do.
     """
@@ -178,6 +180,8 @@ class Nested:
     fixed: tuple[int, ...]
     numbers: tuple[int, ...]
     scratch_bytes: int
+    slow_bytes: int | None = None
+    tape: int | None = None
     same: tuple[tuple[tuple[int, int], ...], ...] = ()
 
 

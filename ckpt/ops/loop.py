@@ -12,7 +12,7 @@ from typing import final
 
 import numpy as np
 
-from ckpt.ir.actions import tape_slots
+from ckpt.ir.actions import slow_slots, tape_slots
 from ckpt.ir.build import Builder, share_explicitly
 from ckpt.ir.interpret import interpret
 from ckpt.ir.kernel import Kernel, Nested, NoKernel
@@ -142,6 +142,7 @@ class Scan(HoldsPrograms):
                 *(t.nbytes for t in (*self.states, *params[whole:], *outs[self.carry :])),
             ),
             self._scratch(),
+            slow_slots(self.actions) * block.nbytes if self.actions and self.slots else None,
         )
 
     def jvp_with(

@@ -17,6 +17,7 @@ from typing import final
 import numpy as np
 
 from ckpt.errors import LinearityError, UnsupportedOpError
+from ckpt.ir.actions import slow_slots
 from ckpt.ir.build import Builder
 from ckpt.ir.forget import forget
 from ckpt.ir.inline import inline
@@ -213,6 +214,8 @@ class ScanReverse(HoldsPrograms):
                 *(t.nbytes for t in outs[moving:]),
             ),
             self._scratch(),
+            slow_slots(self.actions) * state.nbytes if self.actions else None,
+            n if self.actions else None,
             same=((), tuple((n + k, k) for k, own in enumerate(in_place) if own)),
         )
 

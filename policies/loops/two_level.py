@@ -31,7 +31,8 @@ __all__ = ["TwoLevel"]
 class TwoLevel(Schedule):
     """The least time when states may also go to slow memory.
 
-    Copies are taken to be waited for.
+    Copies are taken to be waited for.  The times stand for the bandwidths: bytes of a state over
+    that of the link, over the seconds of a step.  ``ckpt.scan(..., schedule=...)`` runs it.
 
     Attributes:
         length: steps of the loop.

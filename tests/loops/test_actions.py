@@ -25,6 +25,7 @@ from policies.loops import (
     Kind,
     Mixed,
     Online,
+    TwoLevel,
     Unequal,
     forward_steps,
     replay,
@@ -40,7 +41,7 @@ LENGTHS = st.integers(1, 24)
 
 def random_tape(draw, length):
     """A good tape with no plan behind it: kept states, kept steps and restarts as they come."""
-    rows, fast, kept = [], {}, {}
+    rows, fast, slow, kept = [], {}, {}, {}
     todo, hand = length - 1, 0
 
     def free(held):
@@ -54,9 +55,17 @@ def random_tape(draw, length):
         if hand is None or hand > todo or draw(st.integers(0, 6)) == 0:
             step = draw(st.sampled_from([0, *(s for s in fast if 0 < s <= todo)]))
             rows.append((Kind.RESTORE, step, fast.get(step, -1)))
+            if there := [s for s in slow if s <= todo and draw(st.booleans())]:
+                step = there[0]
+                rows[-1] = (Kind.READ, step, slow[step])
             hand = step
         for step in [s for s in fast if s > todo or draw(st.integers(0, 5)) == 0]:
             rows.append((Kind.FREE, step, fast.pop(step)))
+        for step in [s for s in slow if s > todo or draw(st.integers(0, 5)) == 0]:
+            rows.append((Kind.ERASE, step, slow.pop(step)))
+        if hand not in slow and draw(st.integers(0, 2)) == 0:
+            slow[hand] = free(slow)
+            rows.append((Kind.WRITE, hand, slow[hand]))
         if hand not in fast and draw(st.booleans()):
             fast[hand] = free(fast)
             rows.append((Kind.STORE, hand, fast[hand]))
@@ -75,6 +84,7 @@ def random_tape(draw, length):
             rows.append((Kind.ADVANCE, hand, end))
             hand = end
     rows += [(Kind.FREE, step, slot) for step, slot in fast.items()]
+    rows += [(Kind.ERASE, step, slot) for step, slot in slow.items()]
     return np.array(rows, np.int32)
 
 
@@ -86,6 +96,12 @@ def schedules(draw):
             st.builds(Binomial, st.just(length), st.integers(1, 6)),
             st.builds(Mixed, st.just(length), st.integers(0, 9), st.just(1), st.integers(1, 3)),
             st.builds(Online, st.just(length), st.integers(1, 7)),
+            st.builds(
+                TwoLevel,
+                st.just(length),
+                *(st.integers(0, 3), st.integers(0, 4)),
+                *(st.sampled_from([0.0, 1.0, 3.0]), st.sampled_from([0.0, 2.0])),
+            ),
             st.builds(lambda: random_tape(draw, length)),
         )
     )
@@ -347,7 +363,11 @@ def test_kinds_have_one_numbering():
 
 
 @pytest.mark.parametrize(
-    "name", ["Revolve", "Multistage", "Mixed", "SingleMemory", "actions of Multistage"]
+    "name",
+    [
+        *("Revolve", "Multistage", "Mixed", "SingleMemory", "actions of Multistage"),
+        *("HRevolve", "DiskRevolve", "SingleDisk", "TwoLevel"),
+    ],
 )
 def test_schedules_of_checkpoint_schedules_drive_our_kernels(name):
     theirs = pytest.importorskip("checkpoint_schedules")
@@ -357,10 +377,16 @@ def test_schedules_of_checkpoint_schedules_drive_our_kernels(name):
         "Multistage": lambda: theirs.MultistageCheckpointSchedule(20, 4, 0),
         "Mixed": lambda: theirs.MixedCheckpointSchedule(20, 4, storage=ram),
         "SingleMemory": theirs.SingleMemoryStorageSchedule,
+        "HRevolve": lambda: theirs.HRevolve(20, 2, 3),
+        "DiskRevolve": lambda: theirs.DiskRevolve(20, 3),
+        "SingleDisk": theirs.SingleDiskStorageSchedule,
+        "TwoLevel": lambda: theirs.TwoLevelCheckpointSchedule(5, binomial_snapshots=2),
         "actions of Multistage": lambda: list(theirs.MultistageCheckpointSchedule(20, 4, 0)),
     }[name]()
     found, made = bits(*recurrent(20, schedule))
     assert same_bits(found, bits(*recurrent(20))[0])
+    # what is kept of a step instead of residuals stays on the tape
+    assert (made.stats.slow_bytes > 0) == (name in ("HRevolve", "DiskRevolve", "TwoLevel"))
     # their schedules give their actions once; another dtype is another trace of the same loop
     ckpt.value_and_grad(recurrent(20, schedule, np.float32)[0])(*recurrent(20, None, np.float32)[1])
     (op,) = reverses(made)

@@ -40,11 +40,13 @@ def end_of(actions: int, row: int) -> int:
 
 
 @njit(error_model="numpy")
-def kept_at(actions: int, row: int, tape: int, slots: int, nbytes: int) -> int:
-    """Where a row keeps the state in hand on the tape; `INITIAL` if it keeps none there."""
+def kept_at(actions: int, row: int, tape: int, slots: int, nbytes: int, slow: int) -> int:
+    """Where a row keeps the state in hand; `INITIAL` if it keeps none."""
     kind = kind_of(actions, row)
     if kind == STORE:
         return block(tape, slots, nbytes, 1 + where_of(actions, row))
     if kind == RECORD:
         return block(tape, slots, nbytes, slots - 1 - where_of(actions, row))
+    if kind == WRITE:
+        return slow + nbytes * where_of(actions, row)
     return INITIAL

@@ -9,6 +9,7 @@ from ckpt.codegen.drivers.actions import (
     FREE,
     RECORD,
     STORE,
+    WRITE,
     end_of,
     kept_at,
     kind_of,
@@ -22,7 +23,7 @@ from ckpt.codegen.drivers.frame import (
     run,
     word,
 )
-from ckpt.codegen.drivers.states import INITIAL, block, set_steps_and_hand
+from ckpt.codegen.drivers.states import INITIAL, block, set_hand, set_steps_and_row
 
 RESULT = 1
 """In place of the address of a block: where the last state belongs."""
@@ -51,7 +52,7 @@ def scan_by_actions(record: int) -> None:
     at_result = at_xs + 8 * xs
     at_ys = at_result + 8 * carry
     tape = word(at_ys, ys)
-    scratch = word(at_ys, ys + 1)
+    scratch, slow, slow_bytes = word(at_ys, ys + 1), word(at_ys, ys + 2), word(at_ys, ys + 3)
     state = FIRST_INPUT + consts
     after = state + carry + xs
     hands = word(frame, 2) + 8 * state
@@ -66,20 +67,22 @@ def scan_by_actions(record: int) -> None:
         wanted, end = INITIAL, length
         if sweeping:
             kind = kind_of(actions, row)
-            to = kept_at(actions, row, tape, slots, nbytes)
+            to = kept_at(actions, row, tape, slots, nbytes, slow)
             if to not in (INITIAL, hand):
                 for k in range(carry):
                     move(to + word(offsets, k), word(hands, k), word(sizes, k))
             if kind in (ADVANCE, RECORD):
                 end = end_of(actions, row)
-                wanted = kept_at(actions, row + 1, tape, slots, nbytes)
+                wanted = kept_at(actions, row + 1, tape, slots, nbytes, slow)
                 row += 1
-            elif kind in (STORE, FREE, ERASE):
+            elif kind in (STORE, FREE, WRITE, ERASE):
                 row += 1
                 continue
             else:
                 sweeping = False
-                set_steps_and_hand(tape, length, row, hand)
+                set_steps_and_row(tape, length, row)
+                # after the last step no action goes on from the state in hand
+                set_hand(tape, INITIAL if i == length else hand, slow, slow_bytes)
         while i < end:
             at = length - 1 - i if backwards else i
             put_slices(frame, state + carry, xs, at_xs, x_bytes, at)

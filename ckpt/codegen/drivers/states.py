@@ -23,11 +23,23 @@ def set_steps(tape: int, steps: int, depth: int) -> None:
 
 
 @njit(error_model="numpy")
-def set_steps_and_hand(tape: int, steps: int, row: int, hand: int) -> None:
-    """Write how many steps a loop made by a schedule, its next action, and where its state is."""
+def set_steps_and_row(tape: int, steps: int, row: int) -> None:
+    """Write how many steps a loop with a schedule made, and the action that comes next."""
     put(steps, tape, 0)
     put(row, tape, 1)
-    put(hand if hand == INITIAL else hand - tape, tape, 2)
+
+
+@njit(error_model="numpy")
+def set_hand(tape: int, hand: int, slow: int, slow_bytes: int) -> None:
+    """Write where the state in hand is, on the tape or in slow memory, and where that is.
+
+    Both may stand elsewhere later.
+    """
+    if slow <= hand < slow + slow_bytes:
+        put(-1 - (hand - slow), tape, 2)
+    else:
+        put(0 if hand == INITIAL else hand - tape, tape, 2)
+    put(slow, tape, 3)
 
 
 @njit(error_model="numpy")
@@ -37,9 +49,17 @@ def row_of(tape: int) -> int:
 
 
 @njit(error_model="numpy")
-def hand_of(tape: int) -> int:
+def slow_of(tape: int) -> int:
+    """Where slow memory is."""
+    return word(tape, 3)
+
+
+@njit(error_model="numpy")
+def hand_of(tape: int, slow: int) -> int:
     """Where the state in hand is."""
     offset = word(tape, 2)
+    if offset < 0:
+        return slow + (-1 - offset)
     return INITIAL if offset == 0 else tape + offset
 
 
