@@ -3,6 +3,8 @@
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
 
 from rich.console import Console
 from rich.progress import (
@@ -38,44 +40,76 @@ def progress(after_seconds: float = 2.0, *, console: Console | None = None) -> G
     ...     float(ckpt.fori_loop(0, 5, lambda i, c: c + i, np.float64(0.0)))
     10.0
     """
-    display = _Display(console)
-
-    @contextmanager
-    def watch(loops: Counted) -> Generator[None]:
-        ended = threading.Event()
-        watcher = threading.Thread(
-            target=_follow,
-            args=(loops, loops.runs(), ended, after_seconds, display),
-            name="ckpt progress",
-            daemon=True,
-        )
-        watcher.start()
-        try:
-            yield
-        finally:
-            ended.set()
-            watcher.join()
-
-    token = watching.set(watch)
+    watcher = _Watcher(after_seconds, _Display(console))
+    token = watching.set(watcher.watch)
     try:
         yield
     finally:
         watching.reset(token)
+        watcher.end()
 
 
-def _follow(
-    loops: Counted, before: int, ended: threading.Event, after_seconds: float, display: "_Display"
-) -> None:
-    """Show a step from when it has taken long until it has ended."""
-    if ended.wait(after_seconds):
-        return
-    task = display.open(loops)
-    try:
-        while not ended.wait(_LOOK_SECONDS):
-            display.set(task, loops.runs() - before)
-        display.set(task, loops.runs() - before)
-    finally:
-        display.close(task)
+@dataclass(slots=True, eq=False)
+class _Running:
+    """A step that runs.
+
+    Attributes:
+        loops: what it counts.
+        before: its count when it began.
+        began: when.
+        bar: once it has taken long.
+    """
+
+    loops: Counted
+    before: int
+    began: float
+    bar: tuple[Progress, TaskID] | None = None
+
+
+class _Watcher:
+    """A thread that looks at the steps of a context; they only say that they are there."""
+
+    def __init__(self, after_seconds: float, display: "_Display") -> None:
+        self._after, self._display = after_seconds, display
+        self._steps: set[_Running] = set()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @contextmanager
+    def watch(self, loops: Counted) -> Generator[None]:
+        """Look at a step until it ends."""
+        step = _Running(loops, loops.runs(), perf_counter())
+        with self._lock:
+            self._steps.add(step)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._look, name="ckpt progress", daemon=True
+                )
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._steps.remove(step)
+                if step.bar is not None:
+                    self._display.set(step.bar, loops.runs() - step.before)
+                    self._display.close(step.bar)
+
+    def end(self) -> None:
+        """No step follows."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _look(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            with self._lock:
+                for step in self._steps:
+                    if step.bar is None and perf_counter() - step.began >= self._after:
+                        step.bar = self._display.open(step.loops)
+                    if step.bar is not None:
+                        self._display.set(step.bar, step.loops.runs() - step.before)
 
 
 class _Display:

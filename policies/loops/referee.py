@@ -84,7 +84,7 @@ def replay(
     hand: int | None = 0
     todo = length - 1
     used = peak = slow_used = slow_peak = 0
-    most = [0, 0, 0]
+    most = (0, 0, 0)
     count = dict.fromkeys(Kind, 0)
     advances = fused = 0
 
@@ -109,6 +109,7 @@ def replay(
             if where in held or where < 0:
                 raise refuse("the slot is taken" if where in held else "there is no such slot")
             held[where] = step
+            most = max(most[0], len(fast)), most[1], max(most[2], len(slow))
             if kind is Kind.STORE:
                 used += state_units(step)
             else:
@@ -131,6 +132,7 @@ def replay(
             if where in kept or where < 0 or step >= length:
                 raise refuse("the slot is taken" if where in kept else "there is no such place")
             kept[where] = step
+            most = most[0], max(most[1], len(kept)), most[2]
             used += kept_units(step)
             hand = step + 1
         else:
@@ -148,7 +150,6 @@ def replay(
             hand = None
             todo -= 1
         peak, slow_peak = max(peak, used), max(slow_peak, slow_used)
-        most = [max(a, len(b)) for a, b in zip(most, (fast, kept, slow), strict=True)]
     if todo >= 0:
         raise InvalidDecision(
             f"the schedule ends before step {todo} is reversed", position=place + 1
