@@ -91,7 +91,8 @@ def run_job(config: Path, out: Path | None = None, console: Console | None = Non
     check_free(folder)
     can_draw()
     news = News(console or Console())
-    result, plan = _carry_out(job, news)
+    with ckpt.progress(console=news.console):
+        result, plan = _carry_out(job, news)
     with whole_folder(folder) as half:
         (half / "result.json").write_text(result.model_dump_json(indent=2) + "\n", encoding="utf-8")
         (half / "plan.json").write_text(plan.to_json() + "\n", encoding="utf-8")

@@ -32,7 +32,8 @@ def progress(after_seconds: float = 2.0, *, console: Console | None = None) -> G
 
     Args:
         after_seconds: shorter steps show nothing.
-        console: where to; by default the standard error.
+        console: a terminal or a notebook, where other bars of rich may be; by default the standard
+            error. Elsewhere nothing is shown.
 
     >>> import numpy as np
     >>> import ckpt
@@ -126,14 +127,17 @@ class _Display:
         """A bar; the first one shows the display, for all contexts of the process."""
         with _Display._lock:
             if _Display._shown is None:
+                console = self._console or Console(stderr=True)
                 _Display._shown = Progress(
                     TextColumn("{task.description}"),
                     BarColumn(),
                     TextColumn("{task.fields[said]}"),
                     TimeElapsedColumn(),
                     TimeRemainingColumn(),
-                    console=self._console or Console(stderr=True),
+                    console=console,
                     transient=True,
+                    # a line that moves is of no use in a file
+                    disable=not (console.is_terminal or console.is_jupyter),
                 )
                 _Display._shown.start()
             _Display._open += 1

@@ -20,7 +20,7 @@ from ckpt.codegen.drivers.frame import RUNS, STATUS
 from ckpt.codegen.job import Job
 from ckpt.codegen.kernels import MapKernel, ReduceKernel
 from ckpt.codegen.memory import pages
-from ckpt.codegen.slow import slow_pages
+from ckpt.codegen.slow import chosen_folder, slow_memory, slow_pages
 from ckpt.codegen.table import WORDS, addresses, entries, table_of
 from ckpt.codegen.threads import one_thread
 from ckpt.codegen.watching import counted, watching
@@ -101,7 +101,9 @@ class Executable:
         self.route: Route = route
         self.table = table_of(program, plan)
         self._compiled = build(self.table.kernels, route, progress)
-        self._slow = slow_pages(self.table.slow_bytes)
+        self._folder = chosen_folder()
+        self._slow = slow_pages(self.table.slow_bytes, self._folder)
+        self._inherited = False
         self._words = self.table.words.copy()
         functions = self._linked(self._words)
         seconds = [plan.lets[step.let].seconds for step in plan.steps]
@@ -156,6 +158,10 @@ class Executable:
 
     def _step(self, ins: Sequence[Array], outs: Sequence[Array], arena: Array) -> None:
         began = perf_counter()
+        if self._inherited:
+            self._slow = slow_pages(self.table.slow_bytes, self._folder)
+            self._linked(self._words)
+            self._inherited = False
         for number, array in enumerate((arena, self.table.constants, self._words, *ins, *outs)):
             base = array.__array_interface__["data"][0]
             if base != self._bases[number]:
@@ -260,12 +266,14 @@ class Executable:
         return len(self.table.kernels)
 
     def unlock(self) -> None:
-        """Forget that a step is running, when the thread that ran it is gone."""
+        """Forget that a step is running, when the process forked; share no file with the parent."""
         self._lock = Lock()
+        self._inherited = self._folder is not None and self.table.slow_bytes > 0
 
     def clone(self) -> "Executable":
         """The same program and plan with an arena of its own, to run beside this one."""
-        return Executable(self.program, self.plan, route=self.route)
+        with nullcontext() if self._folder is None else slow_memory(self._folder):
+            return Executable(self.program, self.plan, route=self.route)
 
 
 _alive: weakref.WeakSet[Executable] = weakref.WeakSet()

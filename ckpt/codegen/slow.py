@@ -48,13 +48,19 @@ def slow_memory(folder: str | Path) -> Generator[None]:
         _folder.reset(token)
 
 
-def slow_pages(nbytes: int) -> Array:
-    """So many bytes of slow memory, where the context says.
+def chosen_folder() -> Path | None:
+    """Where the context says that slow memory belongs; None for host memory."""
+    return _folder.get()
+
+
+def slow_pages(nbytes: int, folder: Path | None) -> Array:
+    """So many bytes of slow memory, in a file of its own if a folder is named.
+
+    After a fork a file is shared with the parent.
 
     Raises:
         ArenaError: there is not so much room.
     """
-    folder = _folder.get()
     if folder is None or nbytes == 0:
         return pages(nbytes)
     with tempfile.TemporaryFile(dir=folder) as file:

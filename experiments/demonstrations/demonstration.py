@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -16,6 +16,9 @@ from rich.table import Table
 
 import ckpt
 from ckpt.errors import CkptError
+
+_ERRORS = Console(stderr=True)
+"""Where bars are; one for all, so that they stand below each other."""
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "demonstrations"
 
@@ -75,8 +78,7 @@ def command(
             picture: where to draw.
         """
         sizes = configured(kind, config)
-        # a bar of its own for each long step where a terminal can show it
-        with ckpt.progress() if Console(stderr=True).is_terminal else nullcontext():
+        with ckpt.progress(console=_ERRORS):
             draw = report(sizes)
         if picture is not None:
             draw(picture)
@@ -98,9 +100,8 @@ def progress(what: str, total: int) -> Iterator[Callable[[str], None]]:
         TextColumn("{task.fields[said]}"),
         TimeElapsedColumn(),
     )
-    console = Console(stderr=True)
-    quiet = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=quiet) as bar:
+    quiet = not _ERRORS.is_terminal
+    with Progress(*columns, console=_ERRORS, transient=True, disable=quiet) as bar:
         task = bar.add_task(what, total=total, said="")
         yield lambda said: bar.update(task, advance=1, said=said)
 

@@ -7,6 +7,7 @@ from io import StringIO
 import numpy as np
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 import ckpt
 from ckpt.api.progress import _Display
@@ -124,6 +125,20 @@ def test_a_bar_is_shown_while_a_step_runs_and_gone_afterwards():
     before = out.tell()
     step(x)  # outside of the context nobody looks
     assert out.tell() == before
+
+
+def test_a_bar_stands_below_the_bars_of_others_and_in_no_file():
+    step, x, length = slow()
+    out, file = StringIO(), StringIO()
+    console = Console(file=out, force_terminal=True, width=100)
+    with Progress(console=console, transient=True) as bar:
+        bar.add_task("training", total=3)
+        with ckpt.progress(0.05, console=console):
+            step(x)
+    assert f"of {length:,} steps" in out.getvalue()
+    with ckpt.progress(0.05, console=Console(file=file)):
+        step(x)
+    assert file.getvalue() == ""
 
 
 def test_short_steps_show_nothing():

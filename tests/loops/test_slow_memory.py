@@ -1,5 +1,7 @@
 """States in slow memory: host memory or a file, outside of the arena, and the same bits."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -122,3 +124,24 @@ def test_the_arena_is_as_planned():
     stats = made.measure(*leaves)
     assert 0 <= made.plan.arena_bytes - stats.measured_arena_bytes < 64
     assert same_bits(audit(made, *leaves), WANT)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_child_does_not_write_into_the_file_of_its_parent(tmp_path):
+    loss = looped(TwoLevel(30, 1, 4, 1.0, 1.0))
+    with ckpt.slow_memory(tmp_path):
+        _, made = bits(loss)
+    leaves = _leaves(loss)
+    made(*leaves)
+    before = made._slow.tobytes()
+    child = os.fork()
+    if child == 0:
+        right = same_bits(
+            made(leaves[0], 2 * leaves[1], *leaves[2:])[:1],
+            made(leaves[0], 2 * leaves[1], *leaves[2:])[:1],
+        )
+        os._exit(0 if right and made._slow.tobytes() != before else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert made._slow.tobytes() == before
+    assert made.clone()._folder == tmp_path
