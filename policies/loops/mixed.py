@@ -124,7 +124,7 @@ def bound(length: int, units: int, carry: int, residual: int) -> int:
     """Give a certified bound on the advances of any schedule, without making one.
 
     >>> bound(100_000, 64, 1, 6), Mixed(100_000, 64, 1, 6).advances
-    (290627, 294447)
+    (290627, 294455)
     """
     least = least_advances(length, units, residual)
     if _closed(length, units, carry, residual):

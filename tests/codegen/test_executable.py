@@ -228,7 +228,7 @@ def test_a_plan_from_a_file_is_verified_first(tmp_path):
 
 def test_stats_and_source(run):
     fresh = executable(PROGRAM)
-    assert fresh.stats == type(fresh.stats)(0, None, None, None, None)
+    assert fresh.stats == type(fresh.stats)(0, None, None, None, None, 0)
     fresh(X, W, I)
     fresh(X, W, I)
     stats = fresh.stats

@@ -127,7 +127,7 @@ def test_the_arena_is_as_planned():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_a_forked_child_does_not_write_into_the_file_of_its_parent(tmp_path):
     loss = looped(TwoLevel(30, 1, 4, 1.0, 1.0))
     with ckpt.slow_memory(tmp_path):
