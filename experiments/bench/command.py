@@ -134,10 +134,18 @@ def run_bench(
     threads = threads or ckpt.threads()
     console = Console(stderr=as_json)
     rows: list[Row] = []
+    failed: list[str] = []
     for name in names or SUITE:
-        with console.status(f"{name}: measuring"):
-            rows.append(measure(name, threads, repeat, compiled=compiled))
-        console.print(f"{name}: {_in_short(rows[-1])}", highlight=False)
+        try:
+            with console.status(f"{name}: measuring"):
+                rows.append(measure(name, threads, repeat, compiled=compiled))
+        except BenchError as error:
+            failed.append(f"{name}: {error}")
+            console.print(failed[-1], highlight=False)
+        else:
+            console.print(f"{name}: {_in_short(rows[-1])}", highlight=False)
+    if not rows:
+        raise BenchError("; ".join(failed))
     found = report(rows, threads)
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(found, indent=2) + "\n"
@@ -147,6 +155,8 @@ def run_bench(
         print(text, end="")
     else:
         Console(width=max(console.width, 190)).print(table_of(rows, threads))
+    if failed:
+        raise BenchError(f"the other rows are in {out}; {'; '.join(failed)}")
     return 0 if all(row.agrees for row in rows) else 1
 
 

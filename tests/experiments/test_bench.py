@@ -100,3 +100,19 @@ def test_an_unknown_workload_is_refused_with_their_names(tmp_path):
 def test_a_measurement_that_fails_says_why():
     with pytest.raises(command.BenchError, match=r"contest nothing 1 failed: KeyError"):
         command._worker(("contest", "nothing", "1"))
+
+
+def test_what_was_measured_is_kept_when_another_row_fails(tmp_path, monkeypatch):
+    def measure(name, *_, **__):
+        if name == "heat":
+            raise command.BenchError("contest heat failed: too little memory")
+        return replace(ROW, name=name)
+
+    monkeypatch.setattr(command, "measure", measure)
+    asked = {"threads": 1, "repeat": 1, "compiled": False, "as_json": True, "out": tmp_path}
+    with pytest.raises(command.BenchError, match="other rows are in .*; heat: .* too little memory"):
+        command.run_bench(["mlp", "heat", "gp"], **asked)
+    rows = json.loads((tmp_path / "bench.json").read_text())["rows"]
+    assert [row["name"] for row in rows] == ["mlp", "gp"]
+    with pytest.raises(command.BenchError, match="^heat: contest heat failed"):
+        command.run_bench(["heat"], **asked)
