@@ -3,16 +3,8 @@
 from numba import njit
 
 from ckpt.codegen.drivers.binomial import split
-from ckpt.codegen.drivers.frame import (
-    FIRST_INPUT,
-    enter,
-    put_block,
-    put_list,
-    put_slices,
-    run,
-    word,
-)
-from ckpt.codegen.drivers.states import INITIAL, block, set_slot, set_steps
+from ckpt.codegen.drivers.frame import FIRST_INPUT, enter, put_list, put_slices, word
+from ckpt.codegen.drivers.states import RESULT, block, set_slot, set_steps, step_into
 
 
 @njit(error_model="numpy")
@@ -57,15 +49,7 @@ def scan(record: int) -> None:
             set_slot(tape, depth, start, ahead)
             place = block(tape, slots, nbytes, depth)
         else:
-            place = INITIAL if (length - 1 - i) % 2 == 0 else spare
-        if place == INITIAL:
-            put_list(frame, after, carry, at_result)
-        else:
-            put_block(frame, after, carry, place, offsets)
-        run(frame)
-        if place == INITIAL:
-            put_list(frame, state, carry, at_result)
-        else:
-            put_block(frame, state, carry, place, offsets)
+            place = RESULT if (length - 1 - i) % 2 == 0 else spare
+        step_into(frame, state, after, carry, place, at_result, offsets)
     if slots:
         set_steps(tape, length, depth)

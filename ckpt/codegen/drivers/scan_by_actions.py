@@ -14,19 +14,15 @@ from ckpt.codegen.drivers.actions import (
     kept_at,
     kind_of,
 )
-from ckpt.codegen.drivers.frame import (
-    FIRST_INPUT,
-    enter,
-    put_block,
-    put_list,
-    put_slices,
-    run,
-    word,
+from ckpt.codegen.drivers.frame import FIRST_INPUT, enter, put_list, put_slices, word
+from ckpt.codegen.drivers.states import (
+    INITIAL,
+    RESULT,
+    block,
+    set_hand,
+    set_steps_and_row,
+    step_into,
 )
-from ckpt.codegen.drivers.states import INITIAL, block, set_hand, set_steps_and_row
-
-RESULT = 1
-"""In place of the address of a block: where the last state belongs."""
 
 
 @njit(error_model="numpy")
@@ -90,14 +86,6 @@ def scan_by_actions(record: int) -> None:
             place = RESULT if (length - 1 - i) % 2 == 0 else last
             if i + 1 == end and i + 1 < length and wanted not in (INITIAL, hand):
                 place = wanted
-            if place == RESULT:
-                put_list(frame, after, carry, at_result)
-            else:
-                put_block(frame, after, carry, place, offsets)
-            run(frame)
-            if place == RESULT:
-                put_list(frame, state, carry, at_result)
-            else:
-                put_block(frame, state, carry, place, offsets)
+            step_into(frame, state, after, carry, place, at_result, offsets)
             hand = place
             i += 1

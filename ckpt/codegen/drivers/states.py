@@ -2,10 +2,13 @@
 
 from numba import njit
 
-from ckpt.codegen.drivers.frame import put, word
+from ckpt.codegen.drivers.frame import put, put_block, put_list, run, word
 
 INITIAL = 0
 """In place of the address of a block: the state that the loop began with, which is an operand."""
+
+RESULT = 1
+"""In place of the address of a block: where the last state belongs."""
 
 
 @njit(error_model="numpy")
@@ -80,3 +83,29 @@ def start_of(tape: int, slot: int) -> int:
 def length_of(tape: int, slot: int) -> int:
     """How many steps go back from the state in a slot."""
     return word(tape, 3 + 2 * slot)
+
+
+@njit(error_model="numpy")
+def step_into(
+    frame: int, state: int, after: int, carry: int, place: int, at_result: int, offsets: int
+) -> None:
+    """Run a body whose next state goes to a block, or to the result; the next run begins with it.
+
+    Args:
+        frame: of the body.
+        state: the number of the base of the first leaf of its state.
+        after: that of the state it makes.
+        carry: leaves of a state.
+        place: the address of a block, or `RESULT`.
+        at_result: addresses of the leaves of the result.
+        offsets: of leaves in a block.
+    """
+    if place == RESULT:
+        put_list(frame, after, carry, at_result)
+    else:
+        put_block(frame, after, carry, place, offsets)
+    run(frame)
+    if place == RESULT:
+        put_list(frame, state, carry, at_result)
+    else:
+        put_block(frame, state, carry, place, offsets)
